@@ -1,0 +1,110 @@
+import type * as t from 'io-ts'
+import type { Key } from '../protocol/ids.js'
+
+/** What `receive` may do with the state of the current record's key. Values are immutable. */
+export interface KeyedState<S> {
+  /** The value of the current key; the actor's `initial()` if it has none. */
+  get(): S
+  /** Replaces the value. Cheaper than `update`; never mutate what you passed afterwards. */
+  set(value: S): void
+  /** Replaces the value by what an immer recipe makes of it. */
+  update(recipe: (draft: S) => void): void
+  /** Removes the value: the next `get` answers `initial()`. */
+  clear(): void
+}
+
+/** What an actor sees while it handles one record. Valid only during the call. */
+export interface Context<E, S> {
+  readonly state: KeyedState<S>
+  /** The current record's key. Undefined when the input is not keyed. */
+  readonly key: Key | undefined
+  /** Index of this parallel instance, from 0. */
+  readonly subtask: number
+  /** Sends a record downstream. */
+  emit(record: E): void
+}
+
+/**
+ * What happens to a record whose `receive` throws: `fail` (default) restarts the job from its latest
+ * checkpoint, `skip` drops and counts it, `dead-letter` keeps it in the job's dead-letter stream.
+ */
+export type ErrorPolicy = 'fail' | 'skip' | 'dead-letter'
+
+/** Keyed state of an actor: how it is checked when restored, and what a new key starts with. */
+export interface StateSpec<S> {
+  readonly codec: t.Type<S, unknown, unknown>
+  readonly initial: () => S
+  /** Raise it when the meaning of the state changes. Default 1. */
+  readonly version?: number
+}
+
+/** An actor: a stateful function over records, by name. Plain data; importing it starts nothing. */
+export interface Actor<A, E, S> {
+  readonly type: 'actor'
+  readonly name: string
+  readonly accepts: t.Type<A, unknown, unknown>
+  readonly emits: t.Type<E, unknown, unknown>
+  readonly state: StateSpec<S> | undefined
+  readonly receive: (ctx: Context<E, S>, record: A) => void
+  readonly onError: ErrorPolicy
+}
+
+export type SourceStart =
+  | { readonly at: 'first' }
+  /** The last message that is stored when the job first starts. */
+  | { readonly at: 'last' }
+  /** Only messages stored after the job first started. */
+  | { readonly at: 'new' }
+  | { readonly at: 'sequence'; readonly sequence: number }
+  /** ISO 8601, `2026-01-31T12:00:00Z`. */
+  | { readonly at: 'time'; readonly time: string }
+
+/** Where a bounded source ends. `last`: the stream's last message when the job first started. */
+export type SourceEnd =
+  | { readonly at: 'last' }
+  | { readonly at: 'sequence'; readonly sequence: number }
+
+export interface JetStreamSource<A> {
+  readonly type: 'jetstream-source'
+  readonly id: string
+  readonly stream: string
+  /** Only messages on this subject (wildcards allowed). */
+  readonly subject: string | undefined
+  readonly accepts: t.Type<A, unknown, unknown>
+  readonly start: SourceStart
+  /** Undefined: unbounded. */
+  readonly end: SourceEnd | undefined
+  /** What happens to a message that `accepts` refuses. Default `dead-letter`. */
+  readonly onRefused: ErrorPolicy
+}
+
+/** Records made in the process itself; `open(n)` yields everything after the first `n` records. */
+export interface IterableSource<A> {
+  readonly type: 'iterable-source'
+  readonly id: string
+  readonly open: (offset: number) => Iterable<A>
+}
+
+export type Source<A> = JetStreamSource<A> | IterableSource<A>
+
+export interface JetStreamSink {
+  readonly type: 'jetstream-sink'
+  readonly id: string
+  /** With a parallelism above 1, subtask `i` publishes on `subject.i`: one writer owns a subject. */
+  readonly subject: string
+  /** The stream that captures the subject; made when no stream captures it. Default: the upper-cased id. */
+  readonly stream: string | undefined
+}
+
+export type Sink = JetStreamSink
+
+export interface CheckpointOptions {
+  /** Base rate of periodic checkpoints. At least 10. */
+  readonly intervalMs: number
+  /** Default `exactly-once`. */
+  readonly mode?: 'exactly-once' | 'at-least-once'
+  /** An attempt that has not completed by then is aborted. Default 600 000. */
+  readonly timeoutMs?: number
+  /** No sooner than this after a completed checkpoint. Default 0. */
+  readonly minPauseMs?: number
+}

@@ -1,0 +1,154 @@
+import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
+import type { StreamError } from '../errors.js'
+import type { Epoch, Generation, Term } from '../protocol/ids.js'
+import type { Manifest, PartRef } from '../protocol/manifest.js'
+
+/** Life of a job as people see it. The last three are terminal. */
+export type JobStatus = 'running' | 'restarting' | 'finished' | 'canceled' | 'failed'
+
+/** Proof that this coordinator owned the job at `term`; every write is checked against it. */
+export interface Claim {
+  readonly job: string
+  readonly jobId: string
+  readonly term: Term
+}
+
+export type AcquireOutcome =
+  | {
+      readonly type: 'acquired'
+      readonly claim: Claim
+      readonly record: JobRecord
+      readonly created: boolean
+    }
+  /** Another run holds the job. `leaseMs` is what is left of its lease. */
+  | { readonly type: 'held'; readonly run: string; readonly leaseMs: number }
+  /** The caller expects the job to exist (`mustExist`), and the store does not know it (P10). */
+  | { readonly type: 'unknown' }
+
+export interface JobRecord {
+  readonly job: string
+  readonly jobId: string
+  readonly status: JobStatus
+  readonly statusReason: string | undefined
+  readonly createdAt: number
+  readonly term: Term
+  readonly generation: Generation
+  /** Fingerprint of the graph that ran last. */
+  readonly graph: string
+  readonly latest: Manifest | undefined
+  readonly cancelRequested: boolean
+  /** Undefined when no run holds the job now. */
+  readonly heldBy: string | undefined
+  readonly completed: number
+  readonly failed: number
+}
+
+export type CommitOutcome =
+  | { readonly type: 'committed' }
+  /** Already committed by an earlier, unanswered try of this coordinator. */
+  | { readonly type: 'already-committed' }
+  | { readonly type: 'parts-missing'; readonly subtasks: readonly string[] }
+  | { readonly type: 'fenced'; readonly term: Term; readonly generation: Generation }
+  /** A higher or equal id was committed before: this one is too late. */
+  | { readonly type: 'superseded'; readonly latest: Epoch }
+
+/** What one finished attempt leaves in the job's bounded history. */
+export interface HistoryEntry {
+  readonly epoch: Epoch
+  readonly generation: Generation
+  readonly status: 'completed' | 'aborted'
+  readonly triggeredAt: number
+  readonly durationMs: number
+  readonly bytes: number
+  readonly reason?: string
+}
+
+/**
+ * The coordinator's durable truth. Every write is one atomic, fenced step. A `timed-out` or
+ * `unavailable` error means the outcome is unknown: re-read, never assume, delete nothing.
+ * A fenced claim is the error `fenced`.
+ */
+export interface JobStore {
+  acquire(request: {
+    readonly job: string
+    /** Identity of the run (a supervisor's life): the same run may take over from its own dead coordinator. */
+    readonly run: string
+    readonly leaseMs: number
+    readonly graph: string
+    readonly mustExist: boolean
+    readonly now: number
+  }): TaskEither<StreamError, AcquireOutcome>
+  /** Extends the lease. */
+  renew(
+    claim: Claim,
+    run: string,
+    leaseMs: number,
+  ): TaskEither<StreamError, { readonly cancelRequested: boolean }>
+  /** Gives the lease up, so that another run need not wait for it to expire. */
+  release(claim: Claim, run: string): TaskEither<StreamError, void>
+  /** Starts a new generation and reads, in the same atomic step, what it must restore. */
+  beginGeneration(
+    claim: Claim,
+  ): TaskEither<
+    StreamError,
+    { readonly generation: Generation; readonly restore: Manifest | undefined }
+  >
+  /** Takes the next checkpoint id from the job's one durable counter (P1). */
+  allocate(claim: Claim, generation: Generation): TaskEither<StreamError, Epoch>
+  /**
+   * The commit point (P5): checks term, generation, id order and that every part exists whole; then swaps the
+   * pointer, removes the TTL of the manifest and its parts, and puts `supersededTtlMs` on the superseded checkpoint.
+   */
+  commit(
+    claim: Claim,
+    manifest: Manifest,
+    options: {
+      readonly supersededTtlMs: number
+      readonly history: HistoryEntry
+      readonly historyMax: number
+    },
+  ): TaskEither<StreamError, CommitOutcome>
+  /** Adds an aborted attempt to the history. */
+  recordAborted(
+    claim: Claim,
+    entry: HistoryEntry,
+    historyMax: number,
+  ): TaskEither<StreamError, void>
+  setStatus(claim: Claim, status: JobStatus, reason?: string): TaskEither<StreamError, void>
+  /**
+   * Ends the job: terminal status, lease given up. With `ttlMs` every key of the job expires after that time;
+   * without it the newest completed checkpoint is kept for ever and may be resumed.
+   */
+  end(
+    claim: Claim,
+    status: 'finished' | 'canceled' | 'failed',
+    options: { readonly reason?: string; readonly ttlMs?: number },
+  ): TaskEither<StreamError, void>
+  requestCancel(job: string): TaskEither<StreamError, 'requested' | 'unknown' | 'ended'>
+  describe(job: string): TaskEither<StreamError, JobRecord | undefined>
+  history(job: string): TaskEither<StreamError, readonly HistoryEntry[]>
+  list(): TaskEither<StreamError, readonly JobRecord[]>
+  /** Facts about the store that decide whether it may hold checkpoints. */
+  durability(): TaskEither<
+    StreamError,
+    {
+      readonly evicts: boolean
+      readonly policy: string
+      readonly appendOnly: boolean
+      readonly fsync: string
+    }
+  >
+}
+
+/** Where workers put and find snapshots. Parts are immutable once written. */
+export interface SnapshotStore {
+  /** Writes all chunks with a TTL that is never absent, not even for an instant. */
+  write(
+    job: string,
+    part: PartRef,
+    chunks: readonly Uint8Array[],
+    ttlMs: number,
+  ): TaskEither<StreamError, void>
+  /** Reads and verifies all chunks: `missing` when gone, `corrupt` when they do not match the digest. */
+  read(job: string, part: PartRef): TaskEither<StreamError, readonly Uint8Array[]>
+}
