@@ -29,8 +29,9 @@ export const withServers = async (
 let shared: Promise<Servers> | undefined
 
 /**
- * The servers of this test file, for use in its `test.before`: started by the first call, the same ones for
- * every later call, and stopped after the file's tests. Tests that share them take names of their own.
+ * The servers of this test file, for use in its `test.before`: started by the first call, the same
+ * ones for every later call, and stopped after the file's tests. Tests that share them take names
+ * of their own.
  */
 export const sharedServers = (options: ServersOptions = {}): Promise<Servers> => {
   shared ??= done(startServers(options))

@@ -31,8 +31,8 @@ const PACKAGES = {
 } as const
 
 /**
- * What keeps the packages' scripts quiet. SYSTEMD_OFFLINE makes systemctl ignore 'start', which is what
- * they call under systemd; RUNLEVEL makes invoke-rc.d refuse it under any other init system.
+ * What keeps the packages' scripts quiet. SYSTEMD_OFFLINE makes systemctl ignore 'start', which is
+ * what they call under systemd; RUNLEVEL makes invoke-rc.d refuse it under any other init system.
  */
 const APT_ENVIRONMENT: readonly string[] = [
   'DEBIAN_FRONTEND=noninteractive',
@@ -53,8 +53,9 @@ interface Step {
 }
 
 /**
- * The paths of the wanted programs, installed first where they are missing and that needs no password.
- * Left 'missing' with the command to type otherwise, 'unavailable' when the installation failed.
+ * The paths of the wanted programs, installed first where they are missing and that needs no
+ * password. Left 'missing' with the command to type otherwise, 'unavailable' when the installation
+ * failed.
  */
 export const findBinaries =
   (

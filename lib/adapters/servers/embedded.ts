@@ -1,8 +1,8 @@
 /**
  * Embedded servers: a real nats-server and a real redis-server for as long as this process lives.
  *
- * They listen on the loopback address only, write into one folder only, and are gone with this process
- * however it ends, since a keeper process owns them (see keeper.ts).
+ * They listen on the loopback address only, write into one folder only, and are gone with this
+ * process however it ends, since a keeper process owns them (see keeper.ts).
  */
 import { resolve } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
@@ -61,9 +61,10 @@ export interface Servers {
 }
 
 /**
- * Starts the servers, and installs them first where they are missing and that needs no password. Resolves
- * when they answer. Left: 'missing' with the command to type, 'unavailable' with the last lines of the log
- * of a server that did not start, 'conflict' when another server runs in the folder, 'invalid' options.
+ * Starts the servers, and installs them first where they are missing and that needs no password.
+ * Resolves when they answer. Left: 'missing' with the command to type, 'unavailable' with the last
+ * lines of the log of a server that did not start, 'conflict' when another server runs in the
+ * folder, 'invalid' options.
  */
 export const startServers =
   (options: ServersOptions = {}, system: System = thisSystem): TaskEither<StreamError, Servers> =>

@@ -56,7 +56,11 @@ export class KeeperClient {
       this.#child.on('error', error => {
         if (this.#child.pid === undefined) onEnd(error.message)
       })
-      this.#child.once('exit', (code, signal) => onEnd(signal ?? `code ${code}`))
+      // The exit may be seen before the last messages; the channel ends after them.
+      const drained = new Promise(drain => this.#child.once('disconnect', drain))
+      this.#child.once('exit', (code, signal) => {
+        void drained.then(() => onEnd(signal ?? `code ${code}`))
+      })
     })
     this.#letGo() // C3
   }
@@ -77,7 +81,10 @@ export class KeeperClient {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Resolves when the keeper has carried it out. Left 'unavailable' without a keeper, or its own error. */
+  /**
+   * Resolves when the keeper has carried it out. Left 'unavailable' without a keeper, or its own
+   * error.
+   */
   request(request: KeeperRequest): Promise<Outcome> {
     if (this.#closing !== undefined) {
       return Promise.resolve(E.left(streamError('unavailable', 'the servers have been stopped')))
@@ -93,6 +100,7 @@ export class KeeperClient {
 
   async #close(): Promise<Outcome> {
     this.#child.ref()
+    this.#child.channel?.ref()
     if (!this.#child.connected) {
       await this.#ended
       return E.right(undefined)
@@ -114,7 +122,7 @@ export class KeeperClient {
         resolve(outcome)
       }
       const deadline = setTimeout(() => {
-        const message = `the servers' keeper did not answer '${request.type}' within ${ANSWER_DEADLINE_MS} ms`
+        const message = `the keeper did not answer '${request.type}' in ${ANSWER_DEADLINE_MS} ms`
         settle(E.left(streamError('timed-out', message)))
       }, ANSWER_DEADLINE_MS)
       this.#pending.set(numbered.id, settle) // C1

@@ -2,8 +2,8 @@
  * What a process and its keeper say to each other over their private channel.
  *
  * Invariant
- *   M1. The keeper reports the whole of what it holds whenever that changes, and before it answers the
- *       request that changed it: whoever got the answer knows the outcome.
+ *   M1. The keeper reports the whole of what it holds whenever that changes, and before it answers
+ *       the request that changed it: whoever got the answer knows the outcome.
  */
 import type { StreamError } from '../../errors.js'
 import type { Binaries } from './binaries.js'

@@ -1,13 +1,13 @@
 /**
- * The keeper: a process of its own that owns the servers, so that they end also when whoever wanted them
- * is killed and can no longer see to it. It runs this file, in a session of its own, so that a terminal's
- * Ctrl-C reaches only its parent, which then decides.
+ * The keeper: a process of its own that owns the servers, so that they end also when whoever wanted
+ * them is killed and can no longer see to it. It runs this file, in a session of its own, so that a
+ * terminal's Ctrl-C reaches only its parent, which then decides.
  *
  * Invariants
- *   K1. The channel to the parent closes ⇒ the servers are ended, a temporary folder is removed, and the
- *       keeper exits. The system closes the channel however the parent died.
- *   K2. Requests are carried out one after another; only closing overtakes: it makes a start under way
- *       give up.
+ *   K1. The channel to the parent closes ⇒ the servers are ended, a temporary folder is removed,
+ *       and the keeper exits. The system closes the channel however the parent died.
+ *   K2. Requests are carried out one after another; only closing overtakes: it makes a start under
+ *       way give up.
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -89,7 +89,8 @@ const open = async (plan: KeeperPlan): Promise<Outcome> => {
   try {
     path = await openFolder(plan)
   } catch (thrown) {
-    const message = `the servers' folder ${plan.folder ?? tmpdir()} cannot be made: ${messageOf(thrown)}`
+    const where = plan.folder ?? tmpdir()
+    const message = `the servers' folder ${where} cannot be made: ${messageOf(thrown)}`
     return E.left(streamError('invalid', message, { next: 'Give a folder that can be written.' }))
   }
   const { nats, redis } = plan.binaries

@@ -2,10 +2,11 @@
  * A lock between processes of one user, held in a folder and free of races also when a holder died.
  *
  * Invariants
- *   L1. The lock is taken by renaming a prepared folder, which holds one file named after its holder, onto
- *       the lock's path: that succeeds only where nothing or an empty folder is, so one taker wins.
- *   L2. A dead holder's lock is broken by removing *that holder's* file, so that a slow breaker cannot
- *       remove the file of whoever took the lock in the meantime.
+ *   L1. The lock is taken by renaming a prepared folder, which holds one file named after its
+ *       holder, onto the lock's path: that succeeds only where nothing or an empty folder is, so
+ *       one taker wins.
+ *   L2. A dead holder's lock is broken by removing *that holder's* file, so that a slow breaker
+ *       cannot remove the file of whoever took the lock in the meantime.
  */
 import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, rename, rm, rmdir, unlink, writeFile } from 'node:fs/promises'
@@ -27,8 +28,8 @@ export interface LockOptions {
 }
 
 /**
- * Does the work while holding the lock. Left when the lock is not got in time ('timed-out') or cannot
- * be written ('unavailable'); otherwise what the work gives.
+ * Does the work while holding the lock. Left when the lock is not got in time ('timed-out') or
+ * cannot be written ('unavailable'); otherwise what the work gives.
  */
 export const withLock = async <A>(
   options: LockOptions,

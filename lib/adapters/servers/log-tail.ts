@@ -4,7 +4,10 @@ import { open } from 'node:fs/promises'
 const BYTES_MAX = 4_096
 const LINES_MAX = 10
 
-/** The last lines of the file, of those written from the offset `start` in bytes on. Empty if it is gone. */
+/**
+ * The last lines of the file, of those written from the offset `start` in bytes on. Empty if it is
+ * gone.
+ */
 export const tailOf = async (file: string, start: number): Promise<string> => {
   const log = await open(file, 'r').catch(() => undefined)
   if (log === undefined) return ''

@@ -1,6 +1,6 @@
 /**
- * What can be said about the embedded servers: which ones, and how they are set up. Plain data, since
- * it travels to the keeper process as a message.
+ * What can be said about the embedded servers: which ones, and how they are set up. Plain data,
+ * since it travels to the keeper process as a message.
  */
 
 /** One of the two servers that are kept. */

@@ -6,15 +6,19 @@ import { createServer } from 'node:net'
 export const LOOPBACK = '127.0.0.1'
 
 /**
- * Below the range from which systems take the ports of outgoing connections (Linux from 32768, others
- * from 49152): a killed server's port could else be taken before its restart, even by a client that
- * tries to reconnect and, by chance, gets that very port for its own end and so connects to itself.
+ * Below the range from which systems take the ports of outgoing connections (Linux from 32768,
+ * others from 49152): a killed server's port could else be taken before its restart, even by a
+ * client that tries to reconnect and, by chance, gets that very port for its own end and so
+ * connects to itself.
  */
 const PORT_MIN = 20_000
 const PORT_MAX = 32_000
 const TRIES_MAX = 100
 
-/** A port that nobody listened on just now. Somebody may by the time it is used. Rejects if none is free. */
+/**
+ * A port that nobody listened on just now. Somebody may by the time it is used. Rejects if none is
+ * free.
+ */
 export const chooseFreePort = async (): Promise<number> => {
   for (let tries = 0; tries < TRIES_MAX; tries += 1) {
     const port = randomInt(PORT_MIN, PORT_MAX)

@@ -6,8 +6,9 @@ const ANSWER_DEADLINE_MS = 1_000
 const ANSWER_CHARS_MAX = 64 * 1_024
 
 /**
- * Sends the question and resolves with what `read` makes of everything received so far, once that is not
- * undefined. Resolves with undefined when no such answer came: refused, closed, too long, or too late.
+ * Sends the question and resolves with what `read` makes of everything received so far, once that
+ * is not undefined. Resolves with undefined when no such answer came: refused, closed, too long, or
+ * too late.
  */
 export const ask = <A>(
   port: number,

@@ -87,7 +87,10 @@ export class ServerProcess {
     return this.#live?.pid
   }
 
-  /** Starts it, or does nothing if it runs. Left with the last lines of its log if it does not start. */
+  /**
+   * Starts it, or does nothing if it runs. Left with the last lines of its log if it does not
+   * start.
+   */
   async start(): Promise<E.Either<StreamError, void>> {
     if (this.#live !== undefined) return E.right(undefined)
     try {
@@ -96,7 +99,7 @@ export class ServerProcess {
       if (owner !== undefined) return E.left(occupied(this.#spec, owner)) // P5
       return await this.#startOnSomePort()
     } catch (thrown) {
-      const message = `${this.#program} cannot be set up in ${this.#spec.folder}: ${messageOf(thrown)}`
+      const message = `${this.#program} cannot use ${this.#spec.folder}: ${messageOf(thrown)}`
       return E.left(streamError('unavailable', message, { cause: thrown }))
     }
   }
@@ -134,7 +137,7 @@ export class ServerProcess {
       }
       await delay(PORT_RETRY_MS)
     }
-    const message = `${this.#program} found no free port: another process listens on ${tried.join(', ')}`
+    const message = `${this.#program} found no free port: others listen on ${tried.join(', ')}`
     return E.left(streamError('conflict', message, { next: 'End that process, or start again.' }))
   }
 
@@ -252,6 +255,6 @@ const ownerOf = async (folder: string): Promise<Owner | undefined> => {
 const occupied = (spec: ServerSpec, owner: Owner): StreamError =>
   streamError(
     'conflict',
-    `${basename(spec.binary)} already runs in ${spec.folder} as process ${owner.pid} on port ${owner.port}`,
+    `${basename(spec.binary)} already runs in ${spec.folder}: process ${owner.pid}, port ${owner.port}`,
     { next: 'Use that one, end it, or give another folder.' },
   )

@@ -2,8 +2,9 @@
  * How each server is configured and how it shows that it is ready.
  *
  * Invariant
- *   S1. Only the very process that was started counts as ready: whoever took its port in the meantime may
- *       speak the same protocol. nats-server is known by a name drawn for it, redis-server by its process id.
+ *   S1. Only the very process that was started counts as ready: whoever took its port in the
+ *       meantime may speak the same protocol. nats-server is known by a name drawn for it, redis-
+ *       server by its process id.
  */
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
@@ -72,6 +73,7 @@ export const redisSpec = (
       `port ${port}`,
       'protected-mode yes',
       'daemonize no',
+      'set-proc-title no', // So that the process list shows whose it is: the folder.
       `dir ${quote(folder)}`,
       'save ""',
       `appendonly ${(options.appendOnly ?? true) ? 'yes' : 'no'}`,

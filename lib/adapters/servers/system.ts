@@ -1,4 +1,6 @@
-/** The machine as the installation sees it: an interface, so that tests can describe any machine. */
+/**
+ * The machine as the installation sees it: an interface, so that tests can describe any machine.
+ */
 import { spawn } from 'node:child_process'
 import { constants } from 'node:fs'
 import { access, stat } from 'node:fs/promises'

@@ -12,7 +12,7 @@ import {
   startServers,
 } from '../../../lib/adapters/servers/embedded.js'
 import { done, sharedServers, withServers } from '../../support/servers.js'
-import { isRunning, until } from './observe.js'
+import { isRunning, processesWith, until } from './observe.js'
 
 const natsAt = async (
   t: ExecutionContext,
@@ -282,6 +282,9 @@ test('both servers take a password of any characters, which stays off every comm
   t.is(await redisAt(t, servers.redisUrl).ping(), 'PONG')
   const stranger = redisAt(t, `redis://${new URL(servers.redisUrl).host}`)
   await t.throwsAsync(stranger.ping(), { message: /NOAUTH/ })
+  const processes = await processesWith(servers.folder)
+  t.is(processes.length, 2)
+  t.false(processes.some(line => line.includes('word')))
   for (const name of ['nats', 'redis']) {
     const { mode } = await stat(join(servers.folder, name, `${name}.conf`))
     t.is(mode & 0o077, 0)

@@ -21,7 +21,10 @@ export const until = async (
 
 const run = promisify(execFile)
 
-/** The command lines of all running processes that mention the text; the dead that wait for burial are out. */
+/**
+ * The command lines of all running processes that mention the text; the dead that wait for burial
+ * are out.
+ */
 export const processesWith = async (text: string): Promise<readonly string[]> => {
   const { stdout } = await run('ps', ['-axww', '-o', 'stat=,pid=,args='])
   return stdout

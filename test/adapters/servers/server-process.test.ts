@@ -53,6 +53,9 @@ const scriptSpec = (folder: string, script: string, isReady: () => boolean): Ser
   isReady: async () => isReady(),
 })
 
+const logIn = (folder: string): Promise<string> =>
+  readFile(join(folder, 'redis.log'), 'utf8').catch(() => '')
+
 const binariesOf = (t: ExecutionContext) =>
   done(findBinaries(['nats', 'redis'], line => t.log(line)))
 
@@ -106,13 +109,12 @@ test('P1: a restart does not take another port', async t => {
 test('P2: a server that never answers is ended, and its log is in the error', async t => {
   const script = `console.log('loading for ever'); setInterval(() => {}, 1000)`
   const folder = await folderOf(t)
-  const { server, pids } = keep(
-    t,
-    scriptSpec(folder, script, () => false),
-    {
-      startDeadlineMs: 1_000,
-    },
-  )
+  const printed = () => until('the script has printed', async () => (await logIn(folder)) !== '')
+  const spec: ServerSpec = {
+    ...scriptSpec(folder, script, () => false),
+    isReady: () => printed().then(() => false), // The deadline is past when the first answer is in.
+  }
+  const { server, pids } = keep(t, spec, { startDeadlineMs: 0 })
   const outcome = await server.start()
   const message = E.isLeft(outcome) ? outcome.left.message : ''
   t.regex(message, /did not answer in time; the last lines of its log: loading for ever/)
@@ -146,12 +148,11 @@ test('P3: a server that ignores SIGTERM is ended by force', async t => {
     { stopDeadlineMs: 200 },
   )
   const started = server.start()
-  const log = () => readFile(join(folder, 'redis.log'), 'utf8').catch(() => '')
-  await until('the script handles signals', async () => (await log()).includes('up'))
+  await until('the script handles signals', async () => (await logIn(folder)).includes('up'))
   up = true
   t.deepEqual(await started, E.right(undefined))
   await server.stop()
-  t.regex(await log(), /not me/)
+  t.regex(await logIn(folder), /not me/)
   t.false(await isRunning(pids[0] ?? 0))
 })
 
