@@ -1,0 +1,153 @@
+/**
+ * How a run comes to own a job: by the store's lease, against the job's identity kept in NATS.
+ */
+import * as E from 'fp-ts/lib/Either.js'
+import { type StreamError, streamError } from '../lib/errors.js'
+import type { Durability } from '../lib/job/graph.js'
+import type { EventLog } from '../lib/ports/event-log.js'
+import type { Claim, JobRecord, JobStore } from '../lib/ports/job-store.js'
+import type { Scheduler } from '../lib/ports/scheduler.js'
+import { identityStream, identitySubject } from '../lib/protocol/addresses.js'
+
+export interface ClaimPorts {
+  readonly store: JobStore
+  readonly log: EventLog
+  readonly scheduler: Scheduler
+}
+
+export interface ClaimRequest {
+  readonly job: string
+  readonly run: string
+  readonly graph: string
+  readonly leaseMs: number
+  /** Gives up what the job has stored, and starts it from nothing. */
+  readonly fresh: boolean
+  /** Told while a dead predecessor's lease is waited for. */
+  readonly onWaiting: (leaseMs: number) => void
+}
+
+export interface Claimed {
+  readonly claim: Claim
+  readonly record: JobRecord
+}
+
+/** How long a state that was given up stays readable. */
+const givenUpTtlMs = 60_000
+const slackMs = 100
+
+/** Takes the job's lease, or says who has it: a lease that is renewed while we look is a living run's. */
+export const claimJob = async (
+  request: ClaimRequest,
+  ports: ClaimPorts,
+): Promise<E.Either<StreamError, Claimed>> => {
+  const { job, fresh } = request
+  const identity = await ports.log.facts(identityStream(job))()
+  if (E.isLeft(identity) && identity.left.type !== 'missing') return identity
+  const claimed = await acquire(request, E.isRight(identity) && !fresh, ports)
+  if (E.isLeft(claimed)) return claimed
+  if (fresh && !claimed.right.created) {
+    const { claim } = claimed.right
+    const ended = await ports.store.end(claim, 'canceled', { reason: 'started afresh', ttlMs: givenUpTtlMs })()
+    if (E.isLeft(ended)) return ended
+    const again = await acquire(request, false, ports)
+    return E.isLeft(again) ? again : keepIdentity(again.right, job, ports)
+  }
+  return keepIdentity(claimed.right, job, ports)
+}
+
+const acquire = async (
+  request: ClaimRequest,
+  mustExist: boolean,
+  { store, scheduler }: ClaimPorts,
+): Promise<E.Either<StreamError, Claimed & { readonly created: boolean }>> => {
+  const { job, run, graph, leaseMs } = request
+  let holder: { readonly run: string; readonly until: number } | undefined
+  for (;;) {
+    const outcome = await store.acquire({ job, run, leaseMs, graph, mustExist, now: scheduler.wallClock() })()
+    if (E.isLeft(outcome)) return outcome
+    const { right } = outcome
+    if (right.type === 'acquired') return E.right(right)
+    if (right.type === 'unknown') return E.left(forgotten(job))
+    const until = scheduler.now() + right.leaseMs
+    // The same holder with a lease that ends later than it did: it is alive, and renews it.
+    if (holder?.run === right.run && until > holder.until + slackMs) return E.left(running(job))
+    if (holder === undefined) request.onWaiting(right.leaseMs)
+    holder = { run: right.run, until: holder?.run === right.run ? holder.until : until }
+    const waitMs = Math.min(right.leaseMs + slackMs, leaseMs / 3)
+    await new Promise<void>(resolve => scheduler.after(waitMs, resolve))
+  }
+}
+
+const running = (job: string): StreamError =>
+  streamError('conflict', `job '${job}' is already running`, {
+    next: `Look at it with 'sluice status ${quote(job)}', or end it with 'sluice cancel ${quote(job)}'.`,
+  })
+
+const forgotten = (job: string): StreamError =>
+  streamError(
+    'lost',
+    `job '${job}' has run on this NATS before, but this Redis does not know it: its checkpoints are in another Redis, or are lost`,
+    { next: 'Point --redis at the Redis that holds its checkpoints; or, to start from nothing, add --fresh.' },
+  )
+
+const quote = (name: string): string => (/^[\w.-]+$/.test(name) ? name : `'${name}'`)
+
+/** An empty Redis must be noticed later, so NATS remembers that the job exists (P10). */
+const keepIdentity = async (
+  claimed: Claimed,
+  job: string,
+  { log }: ClaimPorts,
+): Promise<E.Either<StreamError, Claimed>> => {
+  const { jobId } = claimed.claim
+  const created = await log.create({
+    name: identityStream(job),
+    subjects: [identitySubject(job)],
+    storage: 'file',
+    bytesMax: 1024 * 1024,
+    description: JSON.stringify({ job, jobId }),
+  })()
+  return E.isLeft(created) ? created : E.right(claimed)
+}
+
+/** What a durability profile gives up, for people; undefined: nothing. */
+export const givenUp = (durability: Durability): string | undefined => {
+  switch (durability) {
+    case 'strict':
+      return undefined
+    case 'process-crash':
+      return 'a power cut may lose the last second of checkpoints; the job then stops and says so'
+    case 'none':
+      return 'a restart of Redis may lose every checkpoint; the job then stops and says so'
+  }
+}
+
+/** Refuses a store that may drop checkpoints behind our back. */
+export const checkDurability = async (
+  durability: Durability,
+  store: JobStore,
+): Promise<E.Either<StreamError, void>> => {
+  const facts = await store.durability()()
+  if (E.isLeft(facts)) return facts
+  const { evicts, policy, appendOnly, fsync } = facts.right
+  const refuse = (message: string, next: string): E.Either<StreamError, void> =>
+    E.left(streamError('refused', message, { next }))
+  if (evicts) {
+    return refuse(
+      `Redis may evict checkpoints: its maxmemory-policy is '${policy}'`,
+      "Set it with: redis-cli config set maxmemory-policy noeviction",
+    )
+  }
+  if (durability !== 'none' && !appendOnly) {
+    return refuse(
+      'Redis keeps no append-only file: its crash would lose checkpoints',
+      "Set 'appendonly yes' in redis.conf; or accept the loss with job(name, { durability: 'none' }).",
+    )
+  }
+  if (durability === 'strict' && fsync !== 'always') {
+    return refuse(
+      `durability 'strict' needs Redis to sync every write, and its appendfsync is '${fsync}'`,
+      "Set 'appendfsync always' in redis.conf; or accept the loss of a second in a power cut with durability: 'process-crash'.",
+    )
+  }
+  return E.right(undefined)
+}

@@ -1,0 +1,126 @@
+#!/usr/bin/env node
+/** The `sluice` command. */
+import { Command, InvalidArgumentError, Option } from 'commander'
+import type { Servers } from '../deploy.js'
+import { devCommand, upCommand } from './jobs.js'
+import { makePrinter, type Printer } from './output.js'
+import { cancelCommand, statusCommand } from './questions.js'
+import { coordinatorCommand, workerCommand } from './roles.js'
+
+interface Common {
+  readonly json?: boolean
+  readonly verbose?: boolean
+}
+interface Addresses {
+  readonly nats: string
+  readonly redis: string
+}
+interface Fresh {
+  readonly fresh: boolean
+}
+
+const nats = new Option('--nats <url>', 'where NATS is')
+  .env('NATS_URL')
+  .default('nats://127.0.0.1:4222')
+const redis = new Option('--redis <url>', 'where Redis is')
+  .env('REDIS_URL')
+  .default('redis://127.0.0.1:6379')
+const fresh = new Option(
+  '--fresh',
+  "give up the job's stored state and start from nothing",
+).default(false)
+
+const serversOf = (options: Addresses): Servers => ({
+  natsUrl: options.nats,
+  redisUrl: options.redis,
+})
+const printerOf = ({ json, verbose }: Common): Printer =>
+  makePrinter({ json: json === true, verbose: verbose === true })
+
+const wholeNumber = (text: string): number => {
+  const value = Number(text)
+  if (Number.isInteger(value) && value >= 1) return value
+  throw new InvalidArgumentError('expected a whole number of at least 1')
+}
+
+const program = new Command('sluice')
+  .description('Stateful stream processing on NATS JetStream and Redis')
+  .showHelpAfterError()
+
+const command = (name: string, description: string): Command =>
+  program
+    .command(name)
+    .description(description)
+    .option('--json', 'print one JSON object a line')
+    .option('--verbose', 'say more')
+
+/** Sockets and threads that are still closing must not hold an ended command. */
+const exit = async (code: Promise<number>): Promise<void> => {
+  process.exitCode = await code
+  if (process.connected) process.disconnect()
+  setTimeout(() => process.exit(), 250).unref()
+}
+
+command('dev <job>', 'run a job on embedded servers, one process per subtask')
+  .option('--data <folder>', 'keep the servers in this folder instead of a temporary one')
+  .addOption(fresh)
+  .action((job: string, options: Common & Fresh & { readonly data?: string }) =>
+    exit(devCommand(job, { data: options.data, fresh: options.fresh }, printerOf(options))),
+  )
+
+command('up <job>', 'run a job on given servers, one process per subtask')
+  .addOption(nats)
+  .addOption(redis)
+  .addOption(fresh)
+  .action((job: string, options: Common & Addresses & Fresh) =>
+    exit(
+      upCommand(job, { servers: serversOf(options), fresh: options.fresh }, printerOf(options)),
+    ),
+  )
+
+command('coordinator <job>', "run a job's coordinator in this process")
+  .addOption(nats)
+  .addOption(redis)
+  .addOption(fresh)
+  .action((job: string, options: Common & Addresses & Fresh) =>
+    exit(
+      coordinatorCommand(
+        job,
+        { servers: serversOf(options), fresh: options.fresh },
+        printerOf(options),
+      ),
+    ),
+  )
+
+command('worker <job>', 'run subtasks of a job in this process')
+  .addOption(nats)
+  .addOption(redis)
+  .option('--slots <n>', 'how many subtasks it takes', wholeNumber, 1)
+  .option('--only <subtasks>', 'take these subtasks and no others, like delays/1,delays/2')
+  .action(
+    (
+      job: string,
+      options: Common & Addresses & { readonly slots: number; readonly only?: string },
+    ) => {
+      const only = options.only === undefined ? [] : options.only.split(',').map(s => s.trim())
+      const servers = serversOf(options)
+      return exit(workerCommand(job, { servers, slots: options.slots, only }, printerOf(options)))
+    },
+  )
+
+command('status [job]', 'show what is known of a job, or of all jobs')
+  .addOption(redis)
+  .action((job: string | undefined, options: Common & Addresses) =>
+    exit(statusCommand(job, options.redis, printerOf(options))),
+  )
+
+command('cancel <job>', 'end a job for good')
+  .addOption(nats)
+  .addOption(redis)
+  .option('--timeout-ms <ms>', 'how long to wait for the end', wholeNumber, 30_000)
+  .action((job: string, options: Common & Addresses & { readonly timeoutMs: number }) => {
+    const { redis: redisUrl, nats: natsUrl, timeoutMs } = options
+    return exit(cancelCommand(job, { redisUrl, natsUrl, timeoutMs }, printerOf(options)))
+  })
+
+await program.parseAsync()

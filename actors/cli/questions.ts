@@ -1,0 +1,102 @@
+/** `sluice status` and `sluice cancel`: what a job's store knows, and one wish. */
+import * as E from 'fp-ts/lib/Either.js'
+import { type StreamError, streamError } from '../../lib/errors.js'
+import type { JobRecord, JobStore } from '../../lib/ports/job-store.js'
+import { withBus, withStore } from '../deploy.js'
+import { exitCodes } from '../ipc.js'
+import { nudgeCoordinator } from '../nudges.js'
+import type { Printer } from './output.js'
+
+const unknownJob = (job: string): StreamError =>
+  streamError('missing', `there is no job '${job}' in this Redis`, {
+    next: "List the jobs with 'sluice status'; check --redis.",
+  })
+
+export const statusCommand = async (
+  job: string | undefined,
+  redisUrl: string,
+  printer: Printer,
+): Promise<number> => {
+  const records = await withStore(redisUrl, async store => {
+    if (job === undefined) return store.list()()
+    const record = await store.describe(job)()
+    if (E.isLeft(record)) return record
+    return record.right === undefined ? E.left(unknownJob(job)) : E.right([record.right])
+  })
+  if (E.isLeft(records)) {
+    printer.error(records.left)
+    return exitCodes.failed
+  }
+  const text = records.right.length === 0 ? 'no jobs' : records.right.map(describeRecord).join('\n')
+  printer.result({ jobs: records.right.map(factsOf) }, text)
+  return exitCodes.ok
+}
+
+const factsOf = (record: JobRecord): Readonly<Record<string, unknown>> => {
+  const { latest, heldBy, cancelRequested, ...facts } = record
+  const checkpoint =
+    latest === undefined
+      ? undefined
+      : { epoch: latest.epoch, completedAt: latest.completedAt, bytes: bytesOf(latest.parts) }
+  return { ...facts, cancelRequested, held: heldBy !== undefined, checkpoint }
+}
+
+const bytesOf = (parts: readonly { readonly bytes: number }[]): number =>
+  parts.reduce((sum, part) => sum + part.bytes, 0)
+
+const describeRecord = (record: JobRecord): string => {
+  const { job, status, statusReason, generation, latest, heldBy, completed, failed } = record
+  const isActive = status === 'running' || status === 'restarting'
+  const state = isActive && heldBy === undefined ? `${status}, but no coordinator holds it` : status
+  const checkpoint =
+    latest === undefined
+      ? 'no checkpoint'
+      : `checkpoint ${latest.epoch} of ${new Date(latest.completedAt).toISOString()}, ${bytesOf(latest.parts)} bytes`
+  const reason = statusReason === undefined ? '' : ` (${statusReason})`
+  return `${job}: ${state}${reason} · generation ${generation} · ${checkpoint} · ${completed} completed, ${failed} aborted`
+}
+
+/** Asks for the end and waits until the store says that it has come. */
+export const cancelCommand = async (
+  job: string,
+  options: { readonly redisUrl: string; readonly natsUrl: string; readonly timeoutMs: number },
+  printer: Printer,
+): Promise<number> => {
+  const cancelled = await withStore(options.redisUrl, store => cancel(job, store, options))
+  if (E.isLeft(cancelled)) {
+    printer.error(cancelled.left)
+    return exitCodes.failed
+  }
+  printer.result({ job, status: cancelled.right }, `job '${job}' is ${cancelled.right}`)
+  return exitCodes.ok
+}
+
+const cancel = async (
+  job: string,
+  store: JobStore,
+  options: { readonly natsUrl: string; readonly timeoutMs: number },
+): Promise<E.Either<StreamError, string>> => {
+  const asked = await store.requestCancel(job)()
+  if (E.isLeft(asked)) return asked
+  if (asked.right === 'unknown') return E.left(unknownJob(job))
+  if (asked.right === 'ended') {
+    return E.left(streamError('conflict', `job '${job}' has ended already`))
+  }
+  // Without it the coordinator sees the wish a little later, when it renews its lease.
+  await withBus(options.natsUrl, bus => nudgeCoordinator(bus, job))
+  const deadline = performance.now() + options.timeoutMs
+  while (performance.now() < deadline) {
+    const record = await store.describe(job)()
+    if (E.isLeft(record)) return record
+    const status = record.right?.status ?? 'canceled'
+    if (status !== 'running' && status !== 'restarting') return E.right(status)
+    await new Promise(resolve => setTimeout(resolve, pollMs))
+  }
+  return E.left(
+    streamError('timed-out', `job '${job}' was asked to end and has not done so within ${options.timeoutMs} ms`, {
+      next: 'If nothing runs it, start it once more: it ends as soon as it sees the wish.',
+    }),
+  )
+}
+
+const pollMs = 50

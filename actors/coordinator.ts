@@ -1,0 +1,405 @@
+/**
+ * The coordinator actor: performs what `lib/protocol/coordinator.ts` decides.
+ *
+ * Every outcome comes back as an event, and so does time. Nothing here decides anything but how often
+ * to ask a server that does not answer.
+ */
+import * as E from 'fp-ts/lib/Either.js'
+import type { StreamError } from '../lib/errors.js'
+import type { Plan } from '../lib/job/plan.js'
+import type { ControlBus } from '../lib/ports/control-bus.js'
+import type { EventLog } from '../lib/ports/event-log.js'
+import type { Claim, HistoryEntry, JobStore } from '../lib/ports/job-store.js'
+import type { Scheduler } from '../lib/ports/scheduler.js'
+import {
+  coordinatorSubject,
+  deadLetterStream,
+  generationOfStream,
+  identityStream,
+  jobStreamPrefix,
+  mailboxStream,
+  mailboxSubjects,
+  ordersSubject,
+} from '../lib/protocol/addresses.js'
+import {
+  type CoordinatorEffect,
+  type CoordinatorEvent,
+  type CoordinatorSettings,
+  type CoordinatorState,
+  initialCoordinator,
+  type Note,
+  nextWakeAt,
+  stepCoordinator,
+} from '../lib/protocol/coordinator.js'
+import type { Generation } from '../lib/protocol/ids.js'
+import type { Manifest } from '../lib/protocol/manifest.js'
+import { decodeMessage, encodeMessage, ToCoordinator } from '../lib/protocol/messages.js'
+
+export interface CoordinatorPorts {
+  readonly store: JobStore
+  readonly log: EventLog
+  readonly bus: ControlBus
+  readonly scheduler: Scheduler
+}
+
+export interface CoordinatorOptions {
+  readonly plan: Plan
+  readonly claim: Claim
+  /** Identity of the run that holds the lease. */
+  readonly run: string
+  readonly leaseMs: number
+  readonly settings: CoordinatorSettings
+  readonly ports: CoordinatorPorts
+  readonly onNote: (note: Note) => void
+  /** After every step, for progress. */
+  readonly onState: (state: CoordinatorState) => void
+  /** Called once: the job ended, or another coordinator owns it. */
+  readonly onEnded: (state: CoordinatorState) => void
+}
+
+type Unstamped = CoordinatorEvent extends infer Event
+  ? Event extends CoordinatorEvent
+    ? Omit<Event, 'now' | 'random'>
+    : never
+  : never
+
+/** Between tries at a store that does not answer. */
+const retryMs = 500
+/** How long the record of a job that ended for good stays readable. */
+const endedTtlMs = 600_000
+const mailboxSlackBytes = 4 * 1024 * 1024
+
+export class CoordinatorActor {
+  private state: CoordinatorState
+  private readonly queue: Unstamped[] = []
+  private stepping = false
+  private cancelWake: () => void = () => {}
+  private cancelRenew: () => void = () => {}
+  private unsubscribe: () => void = () => {}
+  private ended = false
+  private cancelSeen = false
+
+  constructor(private readonly options: CoordinatorOptions) {
+    this.state = initialCoordinator(options.settings)
+  }
+
+  start(): void {
+    const { plan, ports } = this.options
+    this.unsubscribe = ports.bus.subscribe(coordinatorSubject(plan.job), payload => this.hear(payload))
+    this.renewPeriodically()
+    this.dispatch({ type: 'started' })
+  }
+
+  /** Stops without a word to the store: what a crash does, or a process that is told to leave. */
+  dispose(): void {
+    this.ended = true
+    this.cancelWake()
+    this.cancelRenew()
+    this.unsubscribe()
+  }
+
+  requestCancel(): void {
+    this.dispatch({ type: 'cancel-requested' })
+  }
+
+  private hear(payload: Uint8Array): void {
+    const decoded = decodeMessage(ToCoordinator, payload)
+    if (E.isLeft(decoded)) {
+      this.note({ type: 'store-trouble', doing: 'reading a control message', error: decoded.left })
+      return
+    }
+    const message = decoded.right
+    switch (message.type) {
+      case 'beat':
+        this.dispatch({ type: 'beat', beat: message })
+        return
+      case 'heartbeat':
+        this.dispatch({ type: 'heartbeat', worker: message.worker, lagMs: message.lagMs })
+        return
+      case 'worker-exited':
+        this.dispatch({ type: 'worker-exited', worker: message.worker, reason: message.reason })
+        return
+      case 'nudge':
+        void this.renew()
+    }
+  }
+
+  /** One event at a time; effects of one are under way before the next is looked at. */
+  private dispatch(event: Unstamped): void {
+    this.queue.push(event)
+    if (this.stepping || this.ended) return
+    this.stepping = true
+    const { scheduler } = this.options.ports
+    for (let next = this.queue.shift(); next !== undefined && !this.ended; next = this.queue.shift()) {
+      const stamped = { ...next, now: scheduler.now(), random: scheduler.random() } as CoordinatorEvent
+      const [state, effects] = stepCoordinator(this.state, stamped)
+      this.state = state
+      for (const effect of effects) this.perform(effect)
+    }
+    this.stepping = false
+    this.afterSteps()
+  }
+
+  private afterSteps(): void {
+    if (this.ended) return
+    this.options.onState(this.state)
+    const { type } = this.state.phase
+    if (type === 'ended' || type === 'fenced') {
+      const state = this.state
+      this.dispose()
+      this.options.onEnded(state)
+      return
+    }
+    const { scheduler } = this.options.ports
+    this.cancelWake()
+    const delayMs = Math.max(1, nextWakeAt(this.state) - scheduler.now())
+    this.cancelWake = scheduler.after(delayMs, () => this.dispatch({ type: 'tick' }))
+  }
+
+  private perform(effect: CoordinatorEffect): void {
+    const { ports, plan } = this.options
+    switch (effect.type) {
+      case 'begin-generation':
+        void this.beginGeneration()
+        return
+      case 'prepare-mailboxes':
+        void this.prepareMailboxes(effect.generation)
+        return
+      case 'send-orders':
+        ports.bus.send(ordersSubject(plan.job, effect.worker), encodeMessage(effect.orders))
+        return
+      case 'allocate-epoch':
+        void this.allocate(effect.generation)
+        return
+      case 'commit':
+        void this.commit(effect)
+        return
+      case 'record-aborted':
+        void this.recordAborted(effect)
+        return
+      case 'set-status':
+        void this.setStatus(effect)
+        return
+      case 'end-job':
+        void this.endJob(effect)
+        return
+      case 'note':
+        this.note(effect.note)
+    }
+  }
+
+  private note(note: Note): void {
+    this.options.onNote(note)
+  }
+
+  /** A fenced claim ends this coordinator, whatever it was doing. True if it was that. */
+  private fencedBy(error: StreamError): boolean {
+    if (error.type !== 'fenced') return false
+    this.dispatch({ type: 'fenced', reason: error.message })
+    return true
+  }
+
+  private async beginGeneration(): Promise<void> {
+    const begun = await this.options.ports.store.beginGeneration(this.options.claim)()
+    if (E.isRight(begun)) this.dispatch({ type: 'generation-begun', ...begun.right })
+    else if (!this.fencedBy(begun.left)) this.dispatch({ type: 'generation-failed', error: begun.left })
+  }
+
+  /** Removes what older generations left, makes what this one needs. */
+  private async prepareMailboxes(generation: Generation): Promise<void> {
+    const { plan, ports } = this.options
+    const { limits, mailboxStorage } = plan.graph
+    const failed = (error: StreamError): void => this.dispatch({ type: 'mailboxes-failed', generation, error })
+    const removed = await this.removeMailboxes(generation)
+    if (E.isLeft(removed)) return failed(removed.left)
+    for (const subtask of plan.subtasks) {
+      const chain = plan.chains.find(c => c.id === subtask.chain)
+      const writers = (chain?.inputs ?? []).reduce(
+        (sum, edge) => sum + plan.subtasks.filter(s => s.chain === edge.from).length,
+        0,
+      )
+      if (writers === 0) continue
+      const created = await ports.log.create({
+        name: mailboxStream(plan.job, generation, subtask.id),
+        subjects: [mailboxSubjects(plan.job, generation, subtask.id)],
+        storage: mailboxStorage,
+        bytesMax: writers * limits.channelBytesMax * 2 + mailboxSlackBytes,
+      })()
+      if (E.isLeft(created)) return failed(created.left)
+    }
+    this.dispatch({ type: 'mailboxes-ready', generation })
+  }
+
+  private async removeMailboxes(below: Generation): Promise<E.Either<StreamError, void>> {
+    const { plan, ports } = this.options
+    const streams = await ports.log.list(jobStreamPrefix(plan.job))()
+    if (E.isLeft(streams)) return streams
+    for (const stream of streams.right) {
+      const generation = generationOfStream(plan.job, stream)
+      if (generation === undefined || generation >= below) continue
+      const removed = await ports.log.remove(stream)()
+      if (E.isLeft(removed)) return removed
+    }
+    return E.right(undefined)
+  }
+
+  private async allocate(generation: Generation): Promise<void> {
+    const epoch = await this.options.ports.store.allocate(this.options.claim, generation)()
+    if (E.isRight(epoch)) this.dispatch({ type: 'epoch-allocated', generation, epoch: epoch.right })
+    else if (!this.fencedBy(epoch.left)) this.dispatch({ type: 'allocation-failed', generation, error: epoch.left })
+  }
+
+  private async commit(effect: Extract<CoordinatorEffect, { type: 'commit' }>): Promise<void> {
+    const { claim, plan, ports } = this.options
+    const { generation, checkpoint, parts } = effect
+    const now = ports.scheduler.wallClock()
+    const durationMs = ports.scheduler.now() - checkpoint.registeredAt
+    const { epoch, final } = checkpoint
+    const manifest: Manifest = {
+      version: 1,
+      job: plan.job,
+      jobId: claim.jobId,
+      epoch,
+      generation,
+      maxParallelism: plan.graph.maxParallelism,
+      graph: plan.fingerprint,
+      triggeredAt: now - durationMs,
+      completedAt: now,
+      parts,
+      final,
+    }
+    const history: HistoryEntry = {
+      epoch,
+      generation,
+      status: 'completed',
+      triggeredAt: now - durationMs,
+      durationMs,
+      bytes: parts.reduce((sum, part) => sum + part.bytes, 0),
+    }
+    const { supersededTtlMs, historyMax } = plan.graph.limits
+    const outcome = await ports.store.commit(claim, manifest, { supersededTtlMs, history, historyMax })()
+    if (E.isRight(outcome)) {
+      const { right } = outcome
+      if (right.type === 'committed' || right.type === 'already-committed') {
+        this.dispatch({ type: 'committed', generation, epoch })
+      } else if (right.type === 'fenced') {
+        this.dispatch({ type: 'fenced', reason: `term ${right.term}, generation ${right.generation} own the job` })
+      } else if (right.type === 'parts-missing') {
+        const facts = `the store has lost the parts of ${right.subtasks.join(', ')}`
+        this.dispatch({ type: 'commit-refused', generation, epoch, reason: 'parts-missing', facts })
+      } else {
+        const facts = `checkpoint ${right.latest} completed before`
+        this.dispatch({ type: 'commit-refused', generation, epoch, reason: 'superseded', facts })
+      }
+      return
+    }
+    const error = outcome.left
+    if (this.fencedBy(error)) return
+    this.note({ type: 'store-trouble', doing: `completing checkpoint ${epoch}`, error })
+    if (error.type === 'timed-out' || error.type === 'unavailable') {
+      // Unknown outcome: asked again, never assumed (P5). A newer generation re-reads the truth itself.
+      this.retry(() => {
+        if ('generation' in this.state.phase && this.state.phase.generation === generation) void this.commit(effect)
+      })
+      return
+    }
+    this.dispatch({ type: 'commit-refused', generation, epoch, reason: 'failed', facts: error.message })
+  }
+
+  private async recordAborted({
+    generation,
+    aborted,
+  }: Extract<CoordinatorEffect, { type: 'record-aborted' }>): Promise<void> {
+    const { claim, plan, ports } = this.options
+    const { epoch, durationMs, reason, facts } = aborted
+    const entry: HistoryEntry = {
+      epoch,
+      generation,
+      status: 'aborted',
+      triggeredAt: ports.scheduler.wallClock() - durationMs,
+      durationMs,
+      bytes: 0,
+      reason: `${reason}: ${facts}`,
+    }
+    const recorded = await ports.store.recordAborted(claim, entry, plan.graph.limits.historyMax)()
+    if (E.isLeft(recorded) && !this.fencedBy(recorded.left)) {
+      this.note({ type: 'store-trouble', doing: `recording aborted checkpoint ${epoch}`, error: recorded.left })
+    }
+  }
+
+  private async setStatus({ status, reason }: Extract<CoordinatorEffect, { type: 'set-status' }>): Promise<void> {
+    const { claim, ports } = this.options
+    const set = await ports.store.setStatus(claim, status, reason)()
+    if (E.isLeft(set) && !this.fencedBy(set.left)) {
+      this.note({ type: 'store-trouble', doing: `recording status '${status}'`, error: set.left })
+    }
+  }
+
+  /** The store's word first: what comes after only tidies up. */
+  private async endJob(effect: Extract<CoordinatorEffect, { type: 'end-job' }>): Promise<void> {
+    const { claim, ports } = this.options
+    const { status, reason } = effect
+    const keep = status === 'failed'
+    const ended = await ports.store.end(claim, status, {
+      ...(reason === undefined ? {} : { reason }),
+      ...(keep ? {} : { ttlMs: endedTtlMs }),
+    })()
+    if (E.isLeft(ended)) {
+      if (this.fencedBy(ended.left)) return
+      this.note({ type: 'store-trouble', doing: 'ending the job', error: ended.left })
+      this.retry(() => void this.endJob(effect))
+      return
+    }
+    await this.tidy(keep)
+    this.dispatch({ type: 'job-ended' })
+  }
+
+  private async tidy(keep: boolean): Promise<void> {
+    const { plan, ports } = this.options
+    const { job } = plan
+    const trouble = (error: StreamError): void =>
+      this.note({ type: 'store-trouble', doing: "removing the job's streams", error })
+    const removed = await this.removeMailboxes(Number.POSITIVE_INFINITY)
+    if (E.isLeft(removed)) trouble(removed.left)
+    if (keep) return
+    const identity = await ports.log.remove(identityStream(job))()
+    if (E.isLeft(identity)) trouble(identity.left)
+    const dead = await ports.log.facts(deadLetterStream(job))()
+    // Dead letters outlive the job; a stream without any is of no use to anybody.
+    if (E.isRight(dead) && dead.right.messages === 0) {
+      const gone = await ports.log.remove(deadLetterStream(job))()
+      if (E.isLeft(gone)) trouble(gone.left)
+    }
+  }
+
+  private retry(action: () => void): void {
+    this.options.ports.scheduler.after(retryMs, () => {
+      if (!this.ended) action()
+    })
+  }
+
+  private renewPeriodically(): void {
+    const { scheduler } = this.options.ports
+    this.cancelRenew = scheduler.after(this.options.leaseMs / 4, () => {
+      void this.renew().then(() => {
+        if (!this.ended) this.renewPeriodically()
+      })
+    })
+  }
+
+  private async renew(): Promise<void> {
+    const { ports, claim, run, leaseMs } = this.options
+    const { phase } = this.state
+    // The job's end gives the lease up; renewing it after that would be taking it again.
+    if (this.ended || (phase.type === 'stopping' && phase.ending)) return
+    const renewed = await ports.store.renew(claim, run, leaseMs)()
+    if (E.isLeft(renewed)) {
+      const ending = this.state.phase.type === 'stopping' && this.state.phase.ending
+      if (ending || this.fencedBy(renewed.left)) return
+      this.note({ type: 'store-trouble', doing: 'renewing the lease', error: renewed.left })
+    } else if (renewed.right.cancelRequested && !this.cancelSeen) {
+      this.cancelSeen = true
+      this.dispatch({ type: 'cancel-requested' })
+    }
+  }
+}

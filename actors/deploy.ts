@@ -1,0 +1,344 @@
+/**
+ * The composition root: the only module, with the heartbeat's thread, that joins adapters to actors.
+ *
+ * Opens connections, hands ports to an actor, and closes what it opened.
+ */
+import { createHash } from 'node:crypto'
+import { Worker as Thread } from 'node:worker_threads'
+import * as E from 'fp-ts/lib/Either.js'
+import { deserialize, serialize } from '../lib/adapters/codec/v8.js'
+import { partDigest } from '../lib/adapters/digest.js'
+import { connectNats, type NatsLink } from '../lib/adapters/nats/connection.js'
+import { natsControlBus } from '../lib/adapters/nats/control-bus.js'
+import { natsEventLog } from '../lib/adapters/nats/event-log.js'
+import { nodeScheduler } from '../lib/adapters/node/scheduler.js'
+import { connectRedis, type RedisConnection } from '../lib/adapters/redis/connection.js'
+import { redisSnapshotStore } from '../lib/adapters/redis/snapshot-store.js'
+import { redisJobStore } from '../lib/adapters/redis/store.js'
+import { messageOf, SluiceError, type StreamError, streamError } from '../lib/errors.js'
+import type { Plan } from '../lib/job/plan.js'
+import type { ControlBus } from '../lib/ports/control-bus.js'
+import type { EventLog } from '../lib/ports/event-log.js'
+import type { JobStore } from '../lib/ports/job-store.js'
+import type { Digests, RecordCodec } from '../lib/ports/record-codec.js'
+import type { CoordinatorSettings, CoordinatorState, Note } from '../lib/protocol/coordinator.js'
+import type { SubtaskId, WorkerId } from '../lib/protocol/ids.js'
+import { exponentialDelay, noRestart } from '../lib/protocol/retry.js'
+import { checkDurability, claimJob } from './claim.js'
+import { CoordinatorActor } from './coordinator.js'
+import { WorkerActor } from './worker.js'
+
+/** Where a job's servers are. */
+export interface Servers {
+  readonly natsUrl: string
+  readonly redisUrl: string
+}
+
+const codec: RecordCodec = {
+  serialize: value => E.tryCatch(() => serialize(value, 'a record'), asStreamError),
+  deserialize,
+}
+
+const digests: Digests = {
+  hash: bytes => createHash('sha256').update(bytes).digest('hex'),
+  part: partDigest,
+}
+
+function asStreamError(thrown: unknown): StreamError {
+  return thrown instanceof SluiceError ? thrown.error : streamError('invalid', messageOf(thrown), { cause: thrown })
+}
+
+/** A dead coordinator's job may be taken over after this time. */
+const leaseMs = 3_000
+
+/** Something that a person should see; never a decision. */
+export type Trouble = (message: string) => void
+
+interface Links {
+  readonly link: NatsLink
+  readonly log: EventLog
+  readonly bus: ControlBus
+  readonly redis: RedisConnection
+  readonly close: () => Promise<void>
+}
+
+const openLinks = async (
+  { natsUrl, redisUrl }: Servers,
+  name: string,
+  role: 'control' | 'snapshots',
+  trouble: Trouble,
+  ackTimeoutMs?: number,
+): Promise<E.Either<StreamError, Links>> => {
+  const link = await connectNats({
+    url: natsUrl,
+    name,
+    onStatus: status => {
+      if (status.type === 'disconnected') trouble('the connection to NATS is lost; reconnecting')
+      if (status.type === 'reconnected') trouble('the connection to NATS is back')
+    },
+  })()
+  if (E.isLeft(link)) return link
+  const redis = await connectRedis({
+    url: redisUrl,
+    name,
+    role,
+    onStatus: status => trouble(status.type === 'lost' ? `${status.error.message}; reconnecting` : 'the connection to Redis is back'),
+  })()
+  if (E.isLeft(redis)) {
+    await link.right.close()()
+    return redis
+  }
+  return E.right({
+    link: link.right,
+    log: natsEventLog(link.right, ackTimeoutMs === undefined ? {} : { ackTimeoutMs }),
+    bus: natsControlBus(link.right),
+    redis: redis.right,
+    close: async () => {
+      await link.right.close()()
+      await redis.right.close()
+    },
+  })
+}
+
+/** A role that runs in this process. */
+export interface Running<Outcome> {
+  /** Resolves when the role has ended by itself. */
+  readonly ended: Promise<Outcome>
+  /** Lets go of everything and ends the role from outside. */
+  readonly close: () => Promise<void>
+}
+
+export type WorkerOutcome =
+  | { readonly type: 'stopped' }
+  | { readonly type: 'failed'; readonly error: StreamError }
+
+/** Runs a worker in this process. */
+export const runWorker = async (options: {
+  readonly plan: Plan
+  readonly servers: Servers
+  readonly worker: WorkerId
+  readonly slots: number
+  readonly only: readonly SubtaskId[]
+  readonly freeze: boolean
+  readonly trouble: Trouble
+}): Promise<E.Either<StreamError, Running<WorkerOutcome>>> => {
+  const { plan, servers, worker, trouble } = options
+  const { limits } = plan.graph
+  const name = `sluice ${plan.job} ${worker}`
+  const links = await openLinks(servers, name, 'snapshots', trouble, limits.ackTimeoutMs)
+  if (E.isLeft(links)) return links
+  const { link, log, bus, redis, close } = links.right
+  let finish: (outcome: WorkerOutcome) => void = () => {}
+  const ended = new Promise<WorkerOutcome>(resolve => {
+    finish = resolve
+  })
+  const snapshots = redisSnapshotStore(redis)
+  const actor = new WorkerActor({
+    ...options,
+    pid: process.pid,
+    ports: { log, bus, snapshots, scheduler: nodeScheduler, codec, digests },
+    onStopped: () => finish({ type: 'stopped' }),
+    onTrouble: error => trouble(error.message),
+  })
+  const heartbeat = startHeartbeat(servers.natsUrl, plan.job, worker, limits.heartbeatMs, error =>
+    finish({ type: 'failed', error }),
+  )
+  link.listen(status => {
+    if (status.type === 'closed' && status.error !== undefined) finish({ type: 'failed', error: status.error })
+  })
+  actor.start()
+  return E.right({
+    ended,
+    close: async () => {
+      actor.dispose()
+      await heartbeat.stop()
+      await close()
+    },
+  })
+}
+
+/** Starts the thread that says that this process lives, and marks the main thread's progress for it. */
+const startHeartbeat = (
+  natsUrl: string,
+  job: string,
+  worker: WorkerId,
+  everyMs: number,
+  onFailed: (error: StreamError) => void,
+): { readonly stop: () => Promise<void> } => {
+  const mark = new SharedArrayBuffer(8)
+  const cell = new BigInt64Array(mark)
+  const touch = (): void => {
+    Atomics.store(cell, 0, BigInt(Date.now()))
+  }
+  touch()
+  const timer = setInterval(touch, everyMs)
+  const thread = new Thread(new URL('./heartbeat-thread.js', import.meta.url), {
+    workerData: { natsUrl, job, worker, everyMs, mark },
+    execArgv: [],
+  })
+  let stopping = false
+  const exited = new Promise<void>(resolve => thread.once('exit', () => resolve()))
+  thread.once('error', thrown => {
+    if (!stopping) onFailed(asStreamError(thrown))
+  })
+  return {
+    stop: async () => {
+      stopping = true
+      clearInterval(timer)
+      thread.postMessage('stop')
+      await exited
+    },
+  }
+}
+
+export type CoordinatorOutcome =
+  | { readonly type: 'ended'; readonly status: 'finished' | 'canceled' | 'failed'; readonly reason: string | undefined }
+  | { readonly type: 'fenced'; readonly reason: string }
+  | { readonly type: 'failed'; readonly error: StreamError }
+
+/** Runs the coordinator in this process; the store's lease says that it is the only one. */
+export const runCoordinator = async (options: {
+  readonly plan: Plan
+  readonly servers: Servers
+  /** Identity of the run; the same run takes over from its own dead coordinator without waiting. */
+  readonly run: string
+  readonly fresh: boolean
+  readonly trouble: Trouble
+  readonly onNote: (note: Note) => void
+  readonly onState: (state: CoordinatorState) => void
+}): Promise<E.Either<StreamError, Running<CoordinatorOutcome> & { readonly bus: ControlBus }>> => {
+  const { plan, servers, run, fresh, trouble, onNote, onState } = options
+  const links = await openLinks(servers, `sluice ${plan.job} coordinator`, 'control', trouble)
+  if (E.isLeft(links)) return links
+  const { link, log, bus, redis, close } = links.right
+  const store = redisJobStore(redis)
+  const ports = { store, log, bus, scheduler: nodeScheduler }
+  const durable = await checkDurability(plan.graph.durability, store)
+  const claimed = E.isLeft(durable)
+    ? durable
+    : await claimJob(
+        {
+          job: plan.job,
+          run,
+          graph: plan.fingerprint,
+          leaseMs,
+          fresh,
+          onWaiting: ms => trouble(`another run holds job '${plan.job}'; waiting up to ${Math.ceil(ms)} ms to see whether it lives`),
+        },
+        ports,
+      )
+  if (E.isLeft(claimed)) {
+    await close()
+    return claimed
+  }
+  let finish: (outcome: CoordinatorOutcome) => void = () => {}
+  const ended = new Promise<CoordinatorOutcome>(resolve => {
+    finish = resolve
+  })
+  const { claim } = claimed.right
+  const actor = new CoordinatorActor({
+    plan,
+    claim,
+    run,
+    leaseMs,
+    settings: settingsOf(plan, claim.term, claim.jobId),
+    ports,
+    onNote,
+    onState,
+    onEnded: ({ phase }) => {
+      if (phase.type === 'ended') finish({ type: 'ended', status: phase.status, reason: phase.reason })
+      else if (phase.type === 'fenced') finish({ type: 'fenced', reason: phase.reason })
+    },
+  })
+  link.listen(status => {
+    if (status.type === 'closed' && status.error !== undefined) finish({ type: 'failed', error: status.error })
+  })
+  actor.start()
+  return E.right({
+    ended,
+    bus,
+    close: async () => {
+      actor.dispose()
+      // So that the next run need not wait for the lease to expire; it does so by itself otherwise.
+      const released = await store.release(claim, run)()
+      if (E.isLeft(released) && released.left.type !== 'fenced') trouble(released.left.message)
+      await close()
+    },
+  })
+}
+
+const settingsOf = (plan: Plan, term: number, jobId: string): CoordinatorSettings => {
+  const { checkpoint, limits, maxParallelism } = plan.graph
+  const sources = plan.chains.filter(c => c.members[0]?.type === 'source')
+  const sourceIds = sources.map(c => c.id)
+  return {
+    term,
+    jobId,
+    graph: plan.fingerprint,
+    subtasks: plan.subtasks.map(s => s.id),
+    maxParallelism,
+    sources: new Set(plan.subtasks.filter(s => sourceIds.includes(s.chain)).map(s => s.id)),
+    bounded: sources.every(c => isBounded(c.members[0])),
+    checkpoints: {
+      intervalMs: checkpoint?.intervalMs,
+      minPauseMs: checkpoint?.minPauseMs ?? 0,
+      timeoutMs: checkpoint?.timeoutMs ?? 600_000,
+      maxConcurrent: 1,
+    },
+    restart: checkpoint === undefined ? noRestart : defaultRestart,
+    heartbeatTimeoutMs: limits.heartbeatTimeoutMs,
+    stallTimeoutMs: limits.stallTimeoutMs,
+    deployTimeoutMs: 120_000,
+    stopTimeoutMs: 10_000,
+    ordersEveryMs: limits.heartbeatMs,
+  }
+}
+
+/** An iterable may end, too: whether it does is its own affair. */
+const isBounded = (vertex: Plan['chains'][number]['members'][number] | undefined): boolean =>
+  vertex?.type === 'source' && (vertex.source.type === 'iterable-source' || vertex.source.end !== undefined)
+
+const defaultRestart = exponentialDelay({
+  initialMs: 1_000,
+  maxMs: 60_000,
+  multiplier: 1.5,
+  jitter: 0.1,
+  resetAfterMs: 3_600_000,
+})
+
+/** The store alone, for commands that only look or ask. */
+export const withStore = async <A>(
+  redisUrl: string,
+  use: (store: JobStore) => Promise<E.Either<StreamError, A>>,
+): Promise<E.Either<StreamError, A>> => {
+  const redis = await connectRedis({ url: redisUrl, name: 'sluice cli', role: 'control', onStatus: () => {} })()
+  if (E.isLeft(redis)) return redis
+  try {
+    return await use(redisJobStore(redis.right))
+  } finally {
+    await redis.right.close()
+  }
+}
+
+/** The control bus alone, for a command that says one thing. */
+export const withBus = async (
+  natsUrl: string,
+  send: (bus: ControlBus) => void): Promise<E.Either<StreamError, void>> => {
+  const link = await connectNats({ url: natsUrl, name: 'sluice cli', jetstream: false })()
+  if (E.isLeft(link)) return link
+  send(natsControlBus(link.right))
+  await link.right.close()()
+  return E.right(undefined)
+}
+
+/** Checks that both servers can be used, before any process is started. */
+export const probe = async (servers: Servers, durability: Plan['graph']['durability']): Promise<E.Either<StreamError, void>> => {
+  const links = await openLinks(servers, 'sluice probe', 'control', () => {})
+  if (E.isLeft(links)) return links
+  const durable = await checkDurability(durability, redisJobStore(links.right.redis))
+  await links.right.close()
+  return durable
+}
+
+/** Real servers for development and tests, as child processes that are gone afterwards. */
+export { startServers as startEmbeddedServers } from '../lib/adapters/servers/embedded.js'

@@ -1,0 +1,52 @@
+/** What happens to a job, in words: one plain sentence each, for a terminal or a log. */
+import type { CoordinatorState, Note } from '../lib/protocol/coordinator.js'
+import { unassignable } from '../lib/protocol/coordinator.js'
+import type { JobProgress } from './ipc.js'
+
+export const describeNote = (note: Note): string => {
+  switch (note.type) {
+    case 'generation-begun':
+      return note.restored === undefined
+        ? `generation ${note.generation} starts from nothing`
+        : `generation ${note.generation} starts from checkpoint ${note.restored}`
+    case 'running':
+      return `generation ${note.generation} runs`
+    case 'worker-joined':
+      return note.fits
+        ? `worker ${note.worker} joined`
+        : `worker ${note.worker} has loaded another version of the job and gets nothing to do; start it with the same job file`
+    case 'worker-lost':
+      return `worker ${note.worker} is lost: ${note.reason}`
+    case 'failed': {
+      const then = note.delayMs === undefined ? 'giving up' : `restarting in ${Math.round(note.delayMs)} ms`
+      return `generation ${note.generation} failed: ${note.reason}; ${then}`
+    }
+    case 'checkpoint-completed':
+      return `checkpoint ${note.epoch} completed in ${Math.round(note.durationMs)} ms, ${note.bytes} bytes`
+    case 'checkpoint-aborted':
+      return `checkpoint ${note.epoch} aborted (${note.reason}): ${note.facts}`
+    case 'store-trouble':
+      return `trouble ${note.doing}: ${note.error.message}`
+  }
+}
+
+export const progressOf = (state: CoordinatorState): JobProgress => {
+  const { phase } = state
+  let records = 0
+  for (const worker of state.workers.values()) {
+    for (const subtask of worker.subtasks.values()) records += subtask.records
+  }
+  return {
+    phase: phase.type,
+    generation: 'generation' in phase ? phase.generation : 0,
+    completed:
+      phase.type === 'running'
+        ? phase.checkpoints.completed
+        : 'restore' in phase
+          ? (phase.restore?.epoch ?? 0)
+          : 0,
+    records,
+    workers: state.workers.size,
+    waiting: phase.type === 'assembling' ? [...unassignable(state)] : [],
+  }
+}

@@ -1,0 +1,310 @@
+/**
+ * The head of a source subtask: reads a replayable source, decodes and validates each record once, and
+ * knows its position at any barrier. The position lives in checkpoints only.
+ */
+import * as E from 'fp-ts/lib/Either.js'
+import { PathReporter } from 'io-ts/lib/PathReporter.js'
+import { messageOf, SluiceError, type StreamError, streamError } from '../lib/errors.js'
+import type { IterableSource, JetStreamSource } from '../lib/job/contracts.js'
+import type { EventLog, LogMessage, LogReader, LogStart, StreamFacts } from '../lib/ports/event-log.js'
+import type { Digests } from '../lib/ports/record-codec.js'
+import type { Scheduler } from '../lib/ports/scheduler.js'
+import {
+  type IterablePosition,
+  type JetStreamPosition,
+  type SourcePosition,
+  verifyPosition,
+} from '../lib/protocol/source-position.js'
+import type { Gate } from './gate.js'
+import type { Head, PumpOutcome } from './head.js'
+
+/** A message that the source's codec refused. */
+export interface RefusedMessage {
+  readonly stream: string
+  readonly offset: number
+  readonly subject: string
+  readonly raw: Uint8Array
+  readonly reason: string
+}
+
+export interface SourceHost {
+  readonly gate: Gate
+  readonly log: EventLog
+  readonly digests: Digests
+  readonly scheduler: Scheduler
+  readonly receive: (record: unknown) => void
+  readonly onRefused: (message: RefusedMessage) => void
+  readonly onArrived: () => void
+  readonly onEnded: () => void
+  readonly onFailed: (error: StreamError) => void
+}
+
+export interface SourceHead extends Head {
+  readonly position: SourcePosition
+}
+
+const messagesMax = 1024
+const bytesMax = 4 * 1024 * 1024
+
+/** Checks a JetStream source against its stream, and makes its head. Errors are final: waiting mends none. */
+export const openJetStreamSource = async (
+  source: JetStreamSource<unknown>,
+  restored: JetStreamPosition | undefined,
+  host: SourceHost,
+): Promise<E.Either<StreamError, JetStreamHead>> => {
+  const facts = await host.log.facts(source.stream)()
+  if (E.isLeft(facts)) return E.left(explainMissing(source, facts.left))
+  if (restored === undefined) {
+    return E.right(new JetStreamHead(source, firstPosition(source, facts.right), host))
+  }
+  const at = restored.offset
+  const message =
+    at !== undefined && at >= facts.right.firstSequence && at <= facts.right.lastSequence
+      ? await host.log.at(source.stream, at)()
+      : E.right(undefined)
+  if (E.isLeft(message)) return message
+  const payload = message.right?.payload
+  const verdict = verifyPosition(restored, {
+    ...facts.right,
+    hashAtOffset: payload === undefined ? undefined : host.digests.hash(payload),
+  })
+  return E.isLeft(verdict) ? verdict : E.right(new JetStreamHead(source, restored, host))
+}
+
+const explainMissing = (source: JetStreamSource<unknown>, error: StreamError): StreamError =>
+  error.type === 'missing'
+    ? streamError('missing', `source '${source.id}' reads stream '${source.stream}', which does not exist`, {
+        next: `Create the stream '${source.stream}', or correct 'stream' in the source.`,
+        cause: error,
+      })
+    : error
+
+/** Start and end are fixed when the job first starts, not when it restarts. */
+const firstPosition = (source: JetStreamSource<unknown>, facts: StreamFacts): JetStreamPosition => {
+  const { start, end } = source
+  const before =
+    start.at === 'new'
+      ? facts.lastSequence
+      : start.at === 'last'
+        ? Math.max(0, facts.lastSequence - 1)
+        : start.at === 'sequence'
+          ? start.sequence - 1
+          : undefined
+  return {
+    type: 'jetstream',
+    stream: source.stream,
+    createdAt: facts.createdAt,
+    offset: before,
+    hash: undefined,
+    end: end === undefined ? undefined : end.at === 'last' ? facts.lastSequence : end.sequence,
+  }
+}
+
+class JetStreamHead implements SourceHead {
+  private queue: LogMessage[] = []
+  private next = 0
+  private offset: number | undefined
+  private lastPayload: Uint8Array | undefined
+  private reader: LogReader | undefined
+  private paused = false
+  private isEnded = false
+  private readonly decoder = new TextDecoder('utf-8', { fatal: true })
+
+  constructor(
+    private readonly source: JetStreamSource<unknown>,
+    private readonly from: JetStreamPosition,
+    private readonly host: SourceHost,
+  ) {
+    this.offset = from.offset
+  }
+
+  get ended(): boolean {
+    return this.isEnded
+  }
+
+  get position(): JetStreamPosition {
+    const hash = this.lastPayload === undefined ? this.from.hash : this.host.digests.hash(this.lastPayload)
+    return { ...this.from, offset: this.offset, hash }
+  }
+
+  start(): void {
+    const { source, host, from } = this
+    if (from.end !== undefined && (this.offset ?? 0) >= from.end) {
+      this.finish()
+      return
+    }
+    this.reader = host.log.read({
+      stream: source.stream,
+      ...(source.subject === undefined ? {} : { subject: source.subject }),
+      start: this.startAt(),
+      messagesMax,
+      bytesMax,
+      onMessage: message => {
+        this.queue.push(message)
+        if (!this.paused && this.queue.length - this.next > 2 * messagesMax) this.pause(true)
+        host.onArrived()
+      },
+      onFailed: error => host.onFailed(explainMissing(source, error)),
+    })
+  }
+
+  pump(until: number): PumpOutcome {
+    const { host } = this
+    let left = 0
+    while (this.next < this.queue.length) {
+      if (host.gate.closed) return 'blocked'
+      const message = this.queue[this.next]
+      if (message === undefined) break
+      this.next += 1
+      if (!this.take(message)) return 'idle'
+      left += 1
+      if ((left & 63) === 0 && host.scheduler.now() >= until) return 'yield'
+    }
+    this.queue = []
+    this.next = 0
+    if (this.paused) this.pause(false)
+    return 'idle'
+  }
+
+  abort(): void {}
+  tick(): void {}
+
+  dispose(): void {
+    this.reader?.close()
+    this.queue = []
+    this.next = 0
+  }
+
+  /** One message. False when the source has come to its end. */
+  private take(message: LogMessage): boolean {
+    const { end } = this.from
+    if (end !== undefined && message.sequence > end) {
+      this.finish()
+      return false
+    }
+    this.offset = message.sequence
+    this.lastPayload = message.payload
+    this.decode(message)
+    if (end === undefined || message.sequence < end) return true
+    this.finish()
+    return false
+  }
+
+  private decode(message: LogMessage): void {
+    let value: unknown
+    try {
+      value = JSON.parse(this.decoder.decode(message.payload))
+    } catch (thrown) {
+      this.refuse(message, `not JSON: ${messageOf(thrown)}`)
+      return
+    }
+    const decoded = this.source.accepts.decode(value)
+    if (E.isRight(decoded)) this.host.receive(decoded.right)
+    else this.refuse(message, PathReporter.report(decoded).join('; '))
+  }
+
+  private refuse(message: LogMessage, reason: string): void {
+    this.host.onRefused({
+      stream: this.source.stream,
+      offset: message.sequence,
+      subject: message.subject,
+      raw: message.payload,
+      reason,
+    })
+  }
+
+  private finish(): void {
+    if (this.isEnded) return
+    this.isEnded = true
+    this.reader?.close()
+    this.queue = []
+    this.next = 0
+    // The stream may have ended on another subject's message, or on a removed one.
+    this.host.onEnded()
+  }
+
+  private startAt(): LogStart {
+    if (this.offset !== undefined) return { at: 'sequence', sequence: this.offset + 1 }
+    const { start } = this.source
+    return start.at === 'time' ? start : { at: 'first' }
+  }
+
+  private pause(paused: boolean): void {
+    this.paused = paused
+    if (paused) this.reader?.pause()
+    else this.reader?.resume()
+  }
+}
+
+/** Reads records made in the process itself; replays by asking for them again from an offset. */
+export class IterableHead implements SourceHead {
+  private iterator: Iterator<unknown> | undefined
+  private offset: number
+  private isEnded = false
+
+  constructor(
+    private readonly source: IterableSource<unknown>,
+    restored: IterablePosition | undefined,
+    private readonly host: SourceHost,
+  ) {
+    this.offset = restored?.offset ?? 0
+  }
+
+  get ended(): boolean {
+    return this.isEnded
+  }
+
+  get position(): IterablePosition {
+    return { type: 'iterable', offset: this.offset }
+  }
+
+  start(): void {
+    try {
+      this.iterator = this.source.open(this.offset)[Symbol.iterator]()
+    } catch (thrown) {
+      throw this.broken(thrown)
+    }
+    this.host.onArrived()
+  }
+
+  pump(until: number): PumpOutcome {
+    const { iterator, host } = this
+    if (iterator === undefined || this.isEnded) return 'idle'
+    for (let count = 1; ; count += 1) {
+      if (host.gate.closed) return 'blocked'
+      const next = this.step(iterator)
+      if (next.done === true) {
+        this.isEnded = true
+        host.onEnded()
+        return 'idle'
+      }
+      this.offset += 1
+      host.receive(next.value)
+      if ((count & 63) === 0 && host.scheduler.now() >= until) return 'yield'
+    }
+  }
+
+  abort(): void {}
+  tick(): void {}
+
+  dispose(): void {
+    this.iterator?.return?.()
+    this.iterator = undefined
+  }
+
+  private step(iterator: Iterator<unknown>): IteratorResult<unknown> {
+    try {
+      return iterator.next()
+    } catch (thrown) {
+      throw this.broken(thrown)
+    }
+  }
+
+  private broken(thrown: unknown): SluiceError {
+    return new SluiceError(
+      streamError('user-code', `source '${this.source.id}' threw at offset ${this.offset}: ${messageOf(thrown)}`, {
+        cause: thrown,
+      }),
+    )
+  }
+}

@@ -1,0 +1,730 @@
+/**
+ * One subtask: a chain of operators between a head (source or mailbox) and its outputs.
+ *
+ * Owns the turn of work, the barrier's atomic step and the snapshot beside it. All that arrives — messages,
+ * credits, orders, acknowledgements — enters through callbacks that end in `drive` or `guard`: what is
+ * thrown in them fails this subtask and nothing else.
+ */
+import * as E from 'fp-ts/lib/Either.js'
+import { messageOf, SluiceError, type StreamError, streamError } from '../lib/errors.js'
+import { invariant } from '../lib/invariant.js'
+import type { Vertex } from '../lib/job/graph.js'
+import type { Chain, ChainEdge, Plan, Subtask } from '../lib/job/plan.js'
+import { type ChainProgram, type Collector, compileChain, UserCodeError } from '../lib/operators/chain.js'
+import type { ControlBus } from '../lib/ports/control-bus.js'
+import type { EventLog } from '../lib/ports/event-log.js'
+import type { SnapshotStore } from '../lib/ports/job-store.js'
+import type { Digests, RecordCodec } from '../lib/ports/record-codec.js'
+import type { Scheduler } from '../lib/ports/scheduler.js'
+import {
+  channelId,
+  channelSubject,
+  creditRequestSubject,
+  creditSubject,
+  deadLetterStream,
+  deadLetterSubject,
+  deadLetterSubjects,
+  mailboxStream,
+  parseSubtaskId,
+  subtaskId,
+} from '../lib/protocol/addresses.js'
+import type { ChannelId, Epoch, Generation, Key, SubtaskId } from '../lib/protocol/ids.js'
+import { keyGroupOf, subtaskOf } from '../lib/protocol/key-group.js'
+import type { Manifest, PartRef } from '../lib/protocol/manifest.js'
+import type { Decline, Report, SubtaskState } from '../lib/protocol/messages.js'
+import { SourcePosition } from '../lib/protocol/source-position.js'
+import { type CapturedState, KeyedStateStore } from '../lib/state/keyed-state.js'
+import {
+  decodeSnapshot,
+  type ExpectedSection,
+  encodeSnapshot,
+  type SectionInput,
+  type Snapshot,
+} from '../lib/state/snapshot.js'
+import { ChannelOut } from './channel-out.js'
+import { Gate } from './gate.js'
+import type { Head } from './head.js'
+import { Mailbox, type MailboxInput } from './mailbox.js'
+import { type OpenOutput, Output, openOutput } from './output.js'
+import { IterableHead, openJetStreamSource, type RefusedMessage, type SourceHead, type SourceHost } from './source.js'
+
+export interface SubtaskPorts {
+  readonly log: EventLog
+  readonly bus: ControlBus
+  readonly snapshots: SnapshotStore
+  readonly scheduler: Scheduler
+  readonly codec: RecordCodec
+  readonly digests: Digests
+}
+
+export interface SubtaskOptions {
+  readonly plan: Plan
+  readonly jobId: string
+  readonly subtask: SubtaskId
+  readonly generation: Generation
+  readonly restore: Manifest | undefined
+  /** Freezes state values, so that a function that changes one fails at once. */
+  readonly freeze: boolean
+  readonly ports: SubtaskPorts
+  /** Something that a beat tells has changed. */
+  readonly onChange: () => void
+}
+
+/** A turn of work: long enough to be efficient, short enough for orders and credits to get through. */
+const turnMs = 8
+const snapshotTurnMs = 4
+const tickMs = 50
+const deadLetters = 'dead-letters'
+const encoder = new TextEncoder()
+
+export class SubtaskActor {
+  readonly id: SubtaskId
+  private readonly chain: Chain
+  private readonly subtask: Subtask
+  private readonly gate = new Gate(() => this.drive())
+  private readonly states = new Map<string, KeyedStateStore<unknown>>()
+  private readonly outs = new Map<ChannelId, ChannelOut>()
+  private readonly outputs = new Map<string, Output>()
+  private head: Head | undefined
+  private source: SourceHead | undefined
+  private mailbox: Mailbox | undefined
+  private program: ChainProgram | undefined
+  private readonly subscriptions: (() => void)[] = []
+  private cancelTick: () => void = () => {}
+  private cancelLinger: (() => void) | undefined
+  private phase: SubtaskState['phase'] = 'restoring'
+  private error: SubtaskState['error']
+  private reports: Report[] = []
+  private declines: Decline[] = []
+  private completed: Epoch
+  private lastEpoch: Epoch
+  private encoding: { cancelled: boolean } | undefined
+  private driving = false
+  private deferred = false
+  private disposed = false
+  private records = 0
+
+  constructor(private readonly options: SubtaskOptions) {
+    this.id = options.subtask
+    const { chain } = parseSubtaskId(options.subtask)
+    const foundChain = options.plan.chains.find(c => c.id === chain)
+    const foundSubtask = options.plan.subtasks.find(s => s.id === options.subtask)
+    invariant(foundChain !== undefined && foundSubtask !== undefined, 'plan', options.subtask)
+    this.chain = foundChain
+    this.subtask = foundSubtask
+    this.lastEpoch = options.restore?.epoch ?? 0
+    this.completed = this.lastEpoch
+  }
+
+  get state(): SubtaskState {
+    return {
+      subtask: this.id,
+      phase: this.phase,
+      reports: this.reports,
+      declines: this.declines,
+      ended: this.head?.ended ?? false,
+      committed: this.committed,
+      error: this.error,
+      records: this.records,
+    }
+  }
+
+  private get committed(): Epoch {
+    let lowest = this.completed
+    for (const output of this.outputs.values()) lowest = Math.min(lowest, output.committedUpTo)
+    return lowest
+  }
+
+  /** Restores everything; ends in phase `ready` or `failed`. */
+  async restore(): Promise<void> {
+    try {
+      const opened = await this.open()
+      if (this.disposed) return
+      if (E.isLeft(opened)) {
+        this.fail(opened.left, isFinal(opened.left))
+        return
+      }
+      this.cancelTick = this.options.ports.scheduler.after(tickMs, () => this.tick())
+      for (const output of this.outputs.values()) output.start()
+      this.settleRestore()
+    } catch (thrown) {
+      this.fail(errorOf(thrown), false)
+    }
+  }
+
+  /** Every subtask of the generation is restored: records may flow. */
+  run(): void {
+    if (this.phase !== 'ready') return
+    this.phase = 'running'
+    this.guard(() => this.head?.start())
+    this.options.onChange()
+  }
+
+  /** A source's share of a checkpoint: the barrier enters the stream of records here. */
+  trigger(epoch: Epoch, final: boolean, triggeredAt: number): void {
+    if (this.source === undefined || this.phase !== 'running') return
+    this.guard(() => this.snapshot(epoch, final, Math.round(triggeredAt), 0))
+  }
+
+  abort(epoch: Epoch): void {
+    this.reports = this.reports.filter(r => r.part.epoch !== epoch)
+    this.declines = this.declines.filter(d => d.epoch !== epoch)
+    this.guard(() => this.head?.abort(epoch))
+    this.drive()
+  }
+
+  /** Everything up to `epoch` is durable; what it prepared may be seen. */
+  complete(epoch: Epoch): void {
+    this.completed = epoch
+    this.reports = this.reports.filter(r => r.part.epoch > epoch)
+    this.declines = this.declines.filter(d => d.epoch > epoch)
+    this.guard(() => {
+      for (const output of this.outputs.values()) output.completed(epoch)
+    })
+    this.options.onChange()
+  }
+
+  /** Reads no more, but publishes what has completed; true once that is done. */
+  quiesce(): boolean {
+    this.head?.dispose()
+    return this.phase !== 'running' || this.committed >= this.completed
+  }
+
+  dispose(): void {
+    if (this.disposed) return
+    this.disposed = true
+    this.cancelTick()
+    this.cancelLinger?.()
+    if (this.encoding !== undefined) this.encoding.cancelled = true
+    for (const end of this.subscriptions) end()
+    this.head?.dispose()
+    for (const out of this.outs.values()) out.dispose()
+    for (const output of this.outputs.values()) output.dispose()
+  }
+
+  // --- restoring --------------------------------------------------------------------------------
+
+  private async open(): Promise<E.Either<StreamError, void>> {
+    const snapshot = await this.readSnapshot()
+    if (E.isLeft(snapshot)) return snapshot
+    this.makeStates(snapshot.right)
+    const outputs = await this.openOutputs(snapshot.right)
+    if (E.isLeft(outputs) || this.disposed) return outputs
+    this.makeOuts()
+    this.program = this.compile()
+    return this.openHead(snapshot.right)
+  }
+
+  private async readSnapshot(): Promise<E.Either<StreamError, Snapshot | undefined>> {
+    const { plan, restore, ports } = this.options
+    const part = restore?.parts.find(p => p.subtask === this.id)
+    if (part === undefined) return E.right(undefined)
+    const chunks = await ports.snapshots.read(plan.job, part)()
+    if (E.isLeft(chunks)) return chunks
+    return decodeSnapshot(chunks.right, bytes => ports.codec.deserialize(bytes), {
+      job: plan.job,
+      part,
+      maxParallelism: plan.graph.maxParallelism,
+      keyGroups: this.subtask.keyGroups,
+      sections: [...this.chain.members.flatMap(sectionsOf), { kind: 'output', operator: deadLetters }],
+    })
+  }
+
+  private makeStates(snapshot: Snapshot | undefined): void {
+    for (const vertex of this.chain.members) {
+      if (vertex.type !== 'operator' || vertex.actor.state === undefined) continue
+      const state = new KeyedStateStore<unknown>({
+        operator: vertex.id,
+        initial: vertex.actor.state.initial,
+        keyGroups: this.subtask.keyGroups,
+        freeze: this.options.freeze,
+      })
+      for (const [group, entries] of snapshot?.keyed.get(vertex.id) ?? []) state.restore(group, entries)
+      this.states.set(vertex.id, state)
+    }
+  }
+
+  private async openOutputs(snapshot: Snapshot | undefined): Promise<E.Either<StreamError, void>> {
+    const { ports, restore } = this.options
+    for (const options of this.wantedOutputs()) {
+      const prepared = snapshot?.outputs.get(options.id) ?? []
+      const restored = restore === undefined ? undefined : { epoch: restore.epoch, prepared }
+      const output = await openOutput({ ...options, restored }, ports, {
+        onRecovered: () => this.settleRestore(),
+        onCommitted: () => this.options.onChange(),
+        onFailed: error => this.fail(error, false),
+      })
+      if (E.isLeft(output)) return output
+      this.outputs.set(options.id, output.right)
+    }
+    return E.right(undefined)
+  }
+
+  private wantedOutputs(): readonly OpenOutput[] {
+    const { plan, generation, jobId } = this.options
+    const { index } = this.subtask
+    const mode = plan.graph.checkpoint === undefined ? 'direct' : 'transactional'
+    const common = { generation, mode, restored: undefined } as const
+    const wanted: OpenOutput[] = []
+    for (const vertex of this.chain.members) {
+      if (vertex.type !== 'sink') continue
+      const alone = vertex.parallelism === 1
+      const subject = alone ? vertex.sink.subject : `${vertex.sink.subject}.${index}`
+      const name = vertex.sink.stream ?? streamNameOf(vertex.sink.id)
+      wanted.push({
+        ...common,
+        id: vertex.id,
+        identity: { job: jobId, sink: vertex.id, subtask: index },
+        subject,
+        stream: vertex.sink.stream,
+        create: { name: alone ? name : `${name}-${index}`, subjects: [subject] },
+      })
+    }
+    if (this.mayDeadLetter()) {
+      wanted.push({
+        ...common,
+        id: deadLetters,
+        identity: { job: jobId, sink: deadLetters, subtask: index },
+        subject: deadLetterSubject(plan.job, this.id),
+        stream: undefined,
+        create: { name: deadLetterStream(plan.job), subjects: [deadLetterSubjects(plan.job)] },
+      })
+    }
+    return wanted
+  }
+
+  private mayDeadLetter(): boolean {
+    return this.chain.members.some(
+      v =>
+        (v.type === 'source' && v.source.type === 'jetstream-source' && v.source.onRefused === 'dead-letter') ||
+        (v.type === 'operator' && v.actor.onError === 'dead-letter'),
+    )
+  }
+
+  private makeOuts(): void {
+    const { plan, generation, ports } = this.options
+    for (const edge of this.chain.outputs) {
+      for (const to of this.readersOf(edge)) {
+        const channel = channelId(edge.index, this.id, to)
+        const out = new ChannelOut({
+          channel,
+          subject: channelSubject(plan.job, generation, edge.index, this.id, to),
+          generation,
+          limits: plan.graph.limits,
+          log: ports.log,
+          codec: ports.codec,
+          scheduler: ports.scheduler,
+          gate: this.gate,
+          onFailed: error => this.fail(error, false),
+          requestCredit: () => ports.bus.send(creditRequestSubject(plan.job, generation, to), encoder.encode(channel)),
+        })
+        this.outs.set(channel, out)
+      }
+    }
+    if (this.outs.size === 0) return
+    const end = ports.bus.subscribe(creditSubject(plan.job, generation, this.id), payload => this.onCredit(payload))
+    this.subscriptions.push(end)
+  }
+
+  private readersOf(edge: ChainEdge): readonly SubtaskId[] {
+    return this.options.plan.subtasks.filter(s => s.chain === edge.to).map(s => s.id)
+  }
+
+  private compile(): ChainProgram {
+    const { plan } = this.options
+    return compileChain(this.chain, plan.graph, this.subtask.index, {
+      edges: member => this.chain.outputs.filter(e => e.fromMember === member).map(e => this.collectorOf(e)),
+      sink: vertex => this.sinkCollector(vertex),
+      state: vertex => this.states.get(vertex),
+      onDeadLetter: (operator, record, reason) => this.deadLetter({ operator, reason, record }),
+      onSkipped: () => {},
+    })
+  }
+
+  private collectorOf(edge: ChainEdge): Collector {
+    const outs = this.readersOf(edge).map(to => this.outs.get(channelId(edge.index, this.id, to)))
+    const channels = outs.filter(out => out !== undefined)
+    const count = channels.length
+    const { partition } = edge
+    if (partition.type === 'keyed') {
+      const { keyOf } = partition
+      const { maxParallelism } = this.options.plan.graph
+      return record => {
+        const group = keyGroupOf(keyOf(record), maxParallelism)
+        channels[subtaskOf(group, count, maxParallelism)]?.add(record)
+      }
+    }
+    let turn = 0
+    return record => {
+      channels[turn]?.add(record)
+      turn = turn + 1 === count ? 0 : turn + 1
+    }
+  }
+
+  private sinkCollector(id: string): Collector {
+    const vertex = this.chain.members.find(v => v.id === id)
+    const output = this.outputs.get(id)
+    invariant(vertex?.type === 'sink' && output !== undefined, 'plan', id)
+    const { codec } = vertex
+    const bytesMax = this.options.plan.graph.limits.sinkPendingBytesMax
+    return record => {
+      const text = JSON.stringify(codec === undefined ? record : codec.encode(record))
+      if (text === undefined) throw notJson(id, record)
+      output.add(encoder.encode(text))
+      if (output.pendingBytes > bytesMax) throw tooMuchPending(id, bytesMax)
+    }
+  }
+
+  private async openHead(snapshot: Snapshot | undefined): Promise<E.Either<StreamError, void>> {
+    const first = this.chain.members[0]
+    if (first?.type !== 'source') {
+      this.mailbox = this.makeMailbox()
+      this.head = this.mailbox
+      return E.right(undefined)
+    }
+    const stored = snapshot?.sources.get(first.id)
+    const position = stored === undefined ? E.right(undefined) : SourcePosition.decode(stored)
+    if (E.isLeft(position) || (position.right !== undefined && `${position.right.type}-source` !== first.source.type)) {
+      return E.left(streamError('conflict', `source '${first.id}' is a ${first.source.type} now; the checkpoint holds another kind of position`))
+    }
+    const { right } = position
+    if (first.source.type === 'iterable-source') {
+      this.source = new IterableHead(first.source, right?.type === 'iterable' ? right : undefined, this.sourceHost())
+    } else {
+      const restored = right?.type === 'jetstream' ? right : undefined
+      const head = await openJetStreamSource(first.source, restored, this.sourceHost())
+      if (E.isLeft(head)) return head
+      this.source = head.right
+    }
+    this.head = this.source
+    return E.right(undefined)
+  }
+
+  private sourceHost(): SourceHost {
+    const { ports } = this.options
+    const program = this.program
+    invariant(program !== undefined, 'plan', this.id)
+    return {
+      gate: this.gate,
+      log: ports.log,
+      digests: ports.digests,
+      scheduler: ports.scheduler,
+      receive: record => {
+        this.records += 1
+        program.receive(record, undefined, 0)
+      },
+      onRefused: message => this.refused(message),
+      onArrived: () => this.drive(),
+      onEnded: () => {
+        this.flush()
+        this.options.onChange()
+      },
+      onFailed: error => this.fail(error, false),
+    }
+  }
+
+  private makeMailbox(): Mailbox {
+    const { plan, generation, ports, restore } = this.options
+    const inputs = this.chain.inputs.flatMap(edge => this.inputsOf(edge))
+    const end = ports.bus.subscribe(creditRequestSubject(plan.job, generation, this.id), payload =>
+      this.mailbox?.answerCreditRequest(new TextDecoder().decode(payload)),
+    )
+    this.subscriptions.push(end)
+    return new Mailbox({
+      stream: mailboxStream(plan.job, generation, this.id),
+      generation,
+      inputs,
+      mode: plan.graph.checkpoint?.mode ?? 'exactly-once',
+      restored: restore?.epoch ?? 0,
+      limits: plan.graph.limits,
+      log: ports.log,
+      codec: ports.codec,
+      scheduler: ports.scheduler,
+      gate: this.gate,
+      onSnapshot: (epoch, final, triggeredAt, alignmentMs) => this.snapshot(epoch, final, triggeredAt, alignmentMs),
+      onArrived: () => this.drive(),
+      onFailed: error => this.fail(error, false),
+    })
+  }
+
+  private inputsOf(edge: ChainEdge): readonly MailboxInput[] {
+    const { plan, generation, ports } = this.options
+    const receive = this.receiverOf(edge)
+    return plan.subtasks
+      .filter(s => s.chain === edge.from)
+      .map(({ id: from }) => {
+        const channel = channelId(edge.index, from, this.id)
+        const credits = creditSubject(plan.job, generation, from)
+        return {
+          channel,
+          subject: channelSubject(plan.job, generation, edge.index, from, this.id),
+          receive,
+          sendCredit: number => ports.bus.send(credits, encoder.encode(`${number} ${channel}`)),
+        }
+      })
+  }
+
+  private receiverOf(edge: ChainEdge): Collector {
+    const { program } = this
+    invariant(program !== undefined, 'plan', this.id)
+    const { partition } = edge
+    if (partition.type === 'rebalance') {
+      return record => {
+        this.records += 1
+        program.receive(record, undefined, 0)
+      }
+    }
+    const { keyOf } = partition
+    const { maxParallelism } = this.options.plan.graph
+    const { from, to } = this.subtask.keyGroups
+    return record => {
+      const key = keyOf(record)
+      const group = keyGroupOf(key, maxParallelism)
+      if (group < from || group > to) throw strayKey(edge.to, key)
+      this.records += 1
+      program.receive(record, key, group)
+    }
+  }
+
+  private settleRestore(): void {
+    if (this.phase !== 'restoring' || this.head === undefined) return
+    for (const output of this.outputs.values()) if (!output.isRecovered) return
+    this.phase = 'ready'
+    this.options.onChange()
+  }
+
+  // --- working ----------------------------------------------------------------------------------
+
+  private drive(): void {
+    if (this.driving || this.disposed || this.phase !== 'running' || this.head === undefined) return
+    this.driving = true
+    try {
+      const { scheduler } = this.options.ports
+      const outcome = this.head.pump(scheduler.now() + turnMs)
+      if (outcome === 'yield') this.again()
+      else this.armLinger()
+    } catch (thrown) {
+      this.fail(errorOf(thrown), false)
+    } finally {
+      this.driving = false
+    }
+  }
+
+  private again(): void {
+    if (this.deferred) return
+    this.deferred = true
+    this.options.ports.scheduler.defer(() => {
+      this.deferred = false
+      this.drive()
+    })
+  }
+
+  private armLinger(): void {
+    if (this.cancelLinger !== undefined) return
+    let open = false
+    for (const out of this.outs.values()) open ||= out.hasOpenFrame
+    if (!open) return
+    const { scheduler } = this.options.ports
+    this.cancelLinger = scheduler.after(this.options.plan.graph.limits.lingerMs, () => {
+      this.cancelLinger = undefined
+      this.guard(() => this.flush())
+    })
+  }
+
+  private flush(): void {
+    for (const out of this.outs.values()) out.flush()
+  }
+
+  private tick(): void {
+    if (this.disposed) return
+    const { scheduler } = this.options.ports
+    this.cancelTick = scheduler.after(tickMs, () => this.tick())
+    const now = scheduler.now()
+    this.guard(() => {
+      for (const out of this.outs.values()) out.tick(now)
+      for (const output of this.outputs.values()) output.tick(now)
+      this.head?.tick(now)
+    })
+    this.drive()
+  }
+
+  private onCredit(payload: Uint8Array): void {
+    const text = new TextDecoder().decode(payload)
+    const space = text.indexOf(' ')
+    this.guard(() => this.outs.get(text.slice(space + 1))?.credit(Number(text.slice(0, space))))
+  }
+
+  private refused(message: RefusedMessage): void {
+    const first = this.chain.members[0]
+    if (first?.type !== 'source' || first.source.type !== 'jetstream-source') return
+    const { onRefused, id } = first.source
+    if (onRefused === 'skip') return
+    const { stream, offset, subject, raw, reason } = message
+    if (onRefused === 'fail') {
+      throw new SluiceError(
+        streamError('user-code', `source '${id}' refuses message ${offset} of stream '${stream}': ${reason}`, {
+          next: "Mend the producer or 'accepts'; or let the source set such messages aside with onRefused: 'dead-letter'.",
+        }),
+      )
+    }
+    this.deadLetter({ operator: id, reason, stream, offset, subject, raw: Buffer.from(raw).toString('base64') })
+  }
+
+  private deadLetter(letter: Readonly<Record<string, unknown>> & { readonly operator: string }): void {
+    const { plan, ports } = this.options
+    const envelope = { version: 1, job: plan.job, subtask: this.id, attempts: 1, at: ports.scheduler.wallClock(), ...letter }
+    this.outputs.get(deadLetters)?.add(encoder.encode(JSON.stringify(envelope)))
+  }
+
+  // --- snapshots --------------------------------------------------------------------------------
+
+  /** The barrier's atomic step (P4): outputs get it, state is captured, nothing in between. */
+  private snapshot(epoch: Epoch, final: boolean, triggeredAt: number, alignmentMs: number): void {
+    if (epoch <= this.lastEpoch) return // P3
+    this.lastEpoch = epoch
+    const { scheduler } = this.options.ports
+    const startedAt = scheduler.now()
+    for (const out of this.outs.values()) out.barrier(epoch, final, triggeredAt)
+    for (const output of this.outputs.values()) output.prepare(epoch)
+    const captured: CapturedState<unknown>[] = []
+    const sections = this.capture(captured)
+    const capturedAt = scheduler.now()
+    if (this.encoding !== undefined) this.encoding.cancelled = true
+    const job = { cancelled: false }
+    this.encoding = job
+    void this.store(epoch, sections, job)
+      .then(part => {
+        if (this.disposed || job.cancelled) return
+        const asyncMs = scheduler.now() - capturedAt
+        if (E.isLeft(part)) this.declines.push({ epoch, reason: part.left.message })
+        else this.reports.push({ part: part.right, alignmentMs, syncMs: capturedAt - startedAt, asyncMs })
+        this.options.onChange()
+      })
+      .catch((thrown: unknown) => this.fail(errorOf(thrown), false))
+      .finally(() => {
+        for (const state of captured) state.release()
+      })
+  }
+
+  private capture(captured: CapturedState<unknown>[]): readonly SectionInput[] {
+    const sections: SectionInput[] = []
+    for (const vertex of this.chain.members) {
+      if (vertex.type === 'source') {
+        sections.push({ kind: 'source', operator: vertex.id, position: this.source?.position })
+        continue
+      }
+      const state = this.states.get(vertex.id)
+      if (vertex.type !== 'operator' || vertex.actor.state === undefined || state === undefined) continue
+      const capture = state.capture()
+      captured.push(capture)
+      sections.push({ kind: 'keyed', operator: vertex.id, spec: vertex.actor.state, state: capture })
+    }
+    for (const [operator, output] of this.outputs) {
+      if (this.options.plan.graph.checkpoint === undefined) break
+      sections.push({ kind: 'output', operator, prepared: output.snapshot() })
+    }
+    return sections
+  }
+
+  /** Encodes in slices that let the event loop breathe, then writes. */
+  private async store(
+    epoch: Epoch,
+    sections: readonly SectionInput[],
+    job: { readonly cancelled: boolean },
+  ): Promise<E.Either<StreamError, PartRef>> {
+    const { plan, generation, ports } = this.options
+    const { limits, maxParallelism, checkpoint } = plan.graph
+    const serialize = (value: unknown): Uint8Array => {
+      const bytes = ports.codec.serialize(value)
+      if (E.isLeft(bytes)) throw new SluiceError(bytes.left)
+      return bytes.right
+    }
+    const { keyGroups } = this.subtask
+    const input = { job: plan.job, subtask: this.id, epoch, generation, maxParallelism, keyGroups, sections }
+    const chunks: Uint8Array[] = []
+    let until = ports.scheduler.now() + snapshotTurnMs
+    for (const chunk of encodeSnapshot(input, serialize, limits.chunkBytesMax)) {
+      chunks.push(chunk)
+      if (ports.scheduler.now() < until) continue
+      await new Promise<void>(resolve => ports.scheduler.defer(resolve))
+      if (job.cancelled) return E.left(streamError('fenced', `a newer checkpoint than ${epoch} was started`))
+      until = ports.scheduler.now() + snapshotTurnMs
+    }
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
+    const digest = ports.digests.part(chunks)
+    const part: PartRef = { subtask: this.id, epoch, generation, digest, chunks: chunks.length, bytes }
+    // Long enough that no part of an attempt expires before the attempt itself does (P11).
+    const ttlMs = 3 * (checkpoint?.timeoutMs ?? defaultTimeoutMs)
+    const written = await ports.snapshots.write(plan.job, part, chunks, ttlMs)()
+    return E.isLeft(written) ? written : E.right(part)
+  }
+
+  // --- failing ----------------------------------------------------------------------------------
+
+  private guard(action: () => void): void {
+    if (this.disposed || this.phase === 'failed') return
+    try {
+      action()
+    } catch (thrown) {
+      this.fail(errorOf(thrown), false)
+    }
+  }
+
+  private fail(error: StreamError, final: boolean): void {
+    if (this.disposed || this.phase === 'failed') return
+    this.phase = 'failed'
+    const next = error.next === undefined ? '' : ` ${error.next}`
+    this.error = { type: error.type, message: `${error.message}.${next}`, fatal: final }
+    this.dispose()
+    this.options.onChange()
+  }
+}
+
+const defaultTimeoutMs = 600_000
+
+/** What a vertex may have in a snapshot. */
+const sectionsOf = (vertex: Vertex): readonly ExpectedSection[] => {
+  if (vertex.type !== 'operator') {
+    return [{ kind: vertex.type === 'source' ? 'source' : 'output', operator: vertex.id }]
+  }
+  const spec = vertex.actor.state
+  return spec === undefined ? [] : [{ kind: 'keyed', operator: vertex.id, spec }]
+}
+
+/** Found while restoring, these do not heal by trying again. */
+const isFinal = (error: StreamError): boolean =>
+  error.type === 'missing' ||
+  error.type === 'lost' ||
+  error.type === 'corrupt' ||
+  error.type === 'conflict' ||
+  error.type === 'invalid'
+
+const errorOf = (thrown: unknown): StreamError => {
+  if (thrown instanceof SluiceError) return thrown.error
+  const type = thrown instanceof UserCodeError ? 'user-code' : 'invalid'
+  return streamError(type, messageOf(thrown), { cause: thrown })
+}
+
+/** Stream names hold no dots, spaces or wildcards. */
+const streamNameOf = (id: string): string => id.toUpperCase().replace(/[^A-Z0-9_-]/g, '_')
+
+const notJson = (sink: string, record: unknown): SluiceError =>
+  new SluiceError(
+    streamError('invalid', `sink '${sink}' got a ${typeof record}, which JSON cannot hold`, {
+      next: 'Emit an object, an array, a string, a number, a boolean or null.',
+    }),
+  )
+
+const tooMuchPending = (sink: string, bytesMax: number): SluiceError =>
+  new SluiceError(
+    streamError('full', `sink '${sink}' holds more than ${bytesMax} bytes that wait for a checkpoint to complete`, {
+      next: "Checkpoint more often, or raise the job's limit 'sinkPendingBytesMax'.",
+    }),
+  )
+
+const strayKey = (operator: string, key: Key): SluiceError =>
+  new SluiceError(
+    streamError('user-code', `the key ${JSON.stringify(key)} of a record for '${operator}' belongs to another subtask`, {
+      next: 'Make the function given to keyBy depend on nothing but the record.',
+    }),
+  )

@@ -1,0 +1,218 @@
+/**
+ * The supervisor: runs a job as one process per subtask and one for the coordinator, and starts again
+ * what dies. It decides nothing about the job: a process that it restarts is a worker like any other.
+ */
+import { type ChildProcess, fork } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { fileURLToPath } from 'node:url'
+import * as E from 'fp-ts/lib/Either.js'
+import type { Plan } from '../lib/job/plan.js'
+import type { WorkerId } from '../lib/protocol/ids.js'
+import type { Servers } from './deploy.js'
+import { exitCodes, FromChild, type JobProgress, type ToChild } from './ipc.js'
+
+/** Something that happened to a job, as its supervisor sees it. */
+export type JobEvent =
+  | { readonly type: 'process-started'; readonly role: string; readonly pid: number }
+  | { readonly type: 'process-exited'; readonly role: string; readonly pid: number; readonly reason: string }
+  /** `name` tells what, `text` says it in words, `facts` holds the figures. */
+  | { readonly type: 'note'; readonly name: string; readonly text: string; readonly facts: unknown }
+  | { readonly type: 'progress'; readonly progress: JobProgress }
+  | { readonly type: 'trouble'; readonly role: string; readonly text: string }
+
+/** How a supervised job ended. */
+export type JobOutcome =
+  | {
+      readonly type: 'ended'
+      readonly status: 'finished' | 'canceled' | 'failed'
+      readonly reason: string | undefined
+    }
+  /** It never ran, or cannot go on: the reason and what to do. */
+  | { readonly type: 'error'; readonly message: string; readonly next: string | undefined }
+  /** `stop()` was called; the job goes on from its latest checkpoint when it is started again. */
+  | { readonly type: 'stopped' }
+
+export interface SupervisorOptions {
+  readonly jobFile: string
+  readonly plan: Plan
+  readonly servers: Servers
+  readonly fresh: boolean
+  readonly onEvent: (event: JobEvent) => void
+}
+
+/** A job that runs in processes of its own. */
+export interface RunningJob {
+  /** Role and process id of everything that runs now; the role of a subtask is its id. */
+  processes(): readonly { readonly role: string; readonly pid: number }[]
+  /** Ends all processes; what is committed stays, and the job can be started again. */
+  stop(): Promise<void>
+  readonly outcome: Promise<JobOutcome>
+}
+
+interface Child {
+  readonly role: string
+  readonly worker: WorkerId | undefined
+  readonly process: ChildProcess
+  readonly startedAt: number
+}
+
+const coordinatorRole = 'coordinator'
+const firstDelayMs = 50
+const delayMsMax = 5_000
+/** A process that lived for so long starts anew without a delay. */
+const steadyMs = 30_000
+const shutDownMs = 6_000
+
+const entry = fileURLToPath(new URL('./cli/main.js', import.meta.url))
+
+export class Supervisor implements RunningJob {
+  readonly outcome: Promise<JobOutcome>
+  private settle: (outcome: JobOutcome) => void = () => {}
+  private readonly children = new Map<string, Child>()
+  private readonly delays = new Map<string, number>()
+  private readonly timers = new Set<NodeJS.Timeout>()
+  private readonly run = randomUUID()
+  private fresh: boolean
+  private stopping = false
+  private result: JobOutcome | undefined
+
+  constructor(private readonly options: SupervisorOptions) {
+    this.fresh = options.fresh
+    this.outcome = new Promise(resolve => {
+      this.settle = resolve
+    })
+  }
+
+  start(): void {
+    this.spawn(coordinatorRole)
+    for (const { id } of this.options.plan.subtasks) this.spawn(id)
+  }
+
+  processes(): readonly { readonly role: string; readonly pid: number }[] {
+    return [...this.children.values()].flatMap(({ role, process }) =>
+      process.pid === undefined ? [] : [{ role, pid: process.pid }],
+    )
+  }
+
+  async stop(): Promise<void> {
+    this.finish({ type: 'stopped' })
+    await this.outcome
+  }
+
+  private spawn(role: string): void {
+    const { jobFile, servers } = this.options
+    const worker = role === coordinatorRole ? undefined : `${role}-${randomUUID().slice(0, 8)}`
+    const args = worker === undefined ? ['coordinator', jobFile] : ['worker', jobFile, '--only', role]
+    if (worker === undefined && this.fresh) args.push('--fresh')
+    const child = fork(entry, args, {
+      // Addresses may hold passwords: the environment shows them to nobody but the owner.
+      env: {
+        ...process.env,
+        NATS_URL: servers.natsUrl,
+        REDIS_URL: servers.redisUrl,
+        SLUICE_RUN: this.run,
+        ...(worker === undefined ? {} : { SLUICE_WORKER: worker }),
+      },
+      execArgv: process.execArgv.filter(arg => !arg.startsWith('--inspect')),
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    })
+    const entryOf: Child = { role, worker, process: child, startedAt: performance.now() }
+    this.children.set(role, entryOf)
+    if (child.pid !== undefined) this.options.onEvent({ type: 'process-started', role, pid: child.pid })
+    child.on('message', message => this.hear(role, message))
+    child.once('error', error => this.options.onEvent({ type: 'trouble', role, text: error.message }))
+    child.once('exit', (code, signal) => this.exited(entryOf, code, signal))
+  }
+
+  private hear(role: string, raw: unknown): void {
+    const decoded = FromChild.decode(raw)
+    if (E.isLeft(decoded)) return
+    const message = decoded.right
+    const { onEvent } = this.options
+    switch (message.type) {
+      case 'progress':
+        onEvent({ type: 'progress', progress: message.progress })
+        return
+      case 'note':
+        // From here on a restarted coordinator must go on, not start from nothing again.
+        this.fresh = false
+        onEvent({ type: 'note', name: message.name, text: message.text, facts: message.facts })
+        return
+      case 'trouble':
+        onEvent({ type: 'trouble', role, text: message.text })
+        return
+      case 'ended':
+        this.finish({ type: 'ended', status: message.status, reason: message.reason })
+        return
+      case 'error':
+        onEvent({ type: 'trouble', role, text: message.error.message })
+        this.lastError.set(role, { message: message.error.message, next: message.error.next })
+    }
+  }
+
+  private readonly lastError = new Map<string, { readonly message: string; readonly next: string | undefined }>()
+
+  private exited(child: Child, code: number | null, signal: NodeJS.Signals | null): void {
+    const { role, worker } = child
+    if (this.children.get(role) === child) this.children.delete(role)
+    const reason = signal ?? `exit code ${code}`
+    this.options.onEvent({ type: 'process-exited', role, pid: child.process.pid ?? 0, reason })
+    if (worker !== undefined) this.tellCoordinator({ type: 'worker-exited', worker, reason: `its process ended: ${reason}` })
+    if (this.stopping) {
+      this.settleWhenEmpty()
+      return
+    }
+    const hopeless = code === exitCodes.invalid || (role === coordinatorRole && code === exitCodes.fenced)
+    if (hopeless) {
+      const error = this.lastError.get(role)
+      this.finish({ type: 'error', message: error?.message ?? `${role} ended with ${reason}`, next: error?.next })
+      return
+    }
+    // A worker that was told to stop has ended in good order: the coordinator's word follows.
+    if (worker !== undefined && code === exitCodes.ok) return
+    this.respawn(child)
+  }
+
+  private respawn({ role, startedAt }: Child): void {
+    const lived = performance.now() - startedAt
+    const delay = lived > steadyMs ? firstDelayMs : (this.delays.get(role) ?? firstDelayMs)
+    this.delays.set(role, Math.min(delayMsMax, delay * 2))
+    const timer = setTimeout(() => {
+      this.timers.delete(timer)
+      if (!this.stopping) this.spawn(role)
+    }, delay)
+    this.timers.add(timer)
+  }
+
+  private tellCoordinator(message: ToChild): void {
+    const coordinator = this.children.get(coordinatorRole)
+    if (coordinator?.process.connected === true) send(coordinator.process, message)
+  }
+
+  /** Ends every process in good order, and by force those that take too long. */
+  private finish(outcome: JobOutcome): void {
+    if (this.stopping) return
+    this.stopping = true
+    this.result = outcome
+    for (const timer of this.timers) clearTimeout(timer)
+    for (const { process: child } of this.children.values()) {
+      if (child.connected) send(child, { type: 'shut-down' })
+    }
+    const force = setTimeout(() => {
+      for (const { process: child } of this.children.values()) child.kill('SIGKILL')
+    }, shutDownMs)
+    this.timers.add(force)
+    this.settleWhenEmpty()
+  }
+
+  private settleWhenEmpty(): void {
+    if (this.children.size > 0 || this.result === undefined) return
+    for (const timer of this.timers) clearTimeout(timer)
+    this.settle(this.result)
+  }
+}
+
+/** A child that is gone hears nothing; its exit says so. */
+const send = (child: ChildProcess, message: ToChild): void => {
+  child.send(message, () => {})
+}

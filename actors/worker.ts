@@ -1,0 +1,166 @@
+/**
+ * A worker: one process that runs the subtasks it is given.
+ *
+ * Hears orders, tells beats. What orders mean is decided in `lib/protocol/worker.ts`; here subtasks are
+ * started and let go of.
+ */
+import * as E from 'fp-ts/lib/Either.js'
+import type { StreamError } from '../lib/errors.js'
+import type { Plan } from '../lib/job/plan.js'
+import { coordinatorSubject, ordersSubject } from '../lib/protocol/addresses.js'
+import type { SubtaskId, WorkerId } from '../lib/protocol/ids.js'
+import { type Beat, decodeMessage, encodeMessage, Orders } from '../lib/protocol/messages.js'
+import { initialWorker, stepWorker, type WorkerAction, type WorkerProtocol } from '../lib/protocol/worker.js'
+import { SubtaskActor, type SubtaskPorts } from './subtask.js'
+
+export interface WorkerOptions {
+  readonly plan: Plan
+  readonly worker: WorkerId
+  readonly pid: number
+  readonly slots: number
+  /** Subtasks that this worker is reserved for; empty: any, as many as it has slots. */
+  readonly only: readonly SubtaskId[]
+  readonly freeze: boolean
+  readonly ports: SubtaskPorts
+  /** Called once, when the job has ended and everything is let go of. */
+  readonly onStopped: () => void
+  /** A message that does not decode, for people. */
+  readonly onTrouble: (error: StreamError) => void
+}
+
+const stopWithinMs = 5_000
+const stopPollMs = 25
+
+export class WorkerActor {
+  private protocol: WorkerProtocol = initialWorker
+  private subtasks: SubtaskActor[] = []
+  private stopped = false
+  private ended = false
+  private beatSoon = false
+  private cancelBeat: () => void = () => {}
+  private unsubscribe: () => void = () => {}
+
+  constructor(private readonly options: WorkerOptions) {}
+
+  start(): void {
+    const { plan, worker, ports } = this.options
+    this.unsubscribe = ports.bus.subscribe(ordersSubject(plan.job, worker), payload => {
+      const orders = decodeMessage(Orders, payload)
+      if (E.isLeft(orders)) this.options.onTrouble(orders.left)
+      else this.hear(orders.right)
+    })
+    this.beatPeriodically()
+  }
+
+  /** Lets go of everything at once, for a process that is asked to leave. */
+  dispose(): void {
+    this.ended = true
+    this.cancelBeat()
+    this.unsubscribe()
+    this.disposeSubtasks()
+  }
+
+  private hear(orders: Orders): void {
+    const [next, actions] = stepWorker(this.protocol, orders)
+    this.protocol = next
+    for (const action of actions) this.perform(action)
+    if (actions.length > 0) this.changed()
+  }
+
+  private perform(action: WorkerAction): void {
+    switch (action.type) {
+      case 'dispose':
+        this.disposeSubtasks()
+        return
+      case 'deploy':
+        this.deploy(action)
+        return
+      case 'run':
+        for (const subtask of this.subtasks) subtask.run()
+        return
+      case 'trigger':
+        for (const subtask of this.subtasks) subtask.trigger(action.epoch, action.final, action.triggeredAt)
+        return
+      case 'abort':
+        for (const subtask of this.subtasks) subtask.abort(action.epoch)
+        return
+      case 'complete':
+        for (const subtask of this.subtasks) subtask.complete(action.epoch)
+        return
+      case 'stop':
+        this.stop(this.options.ports.scheduler.now() + stopWithinMs)
+    }
+  }
+
+  private deploy({ generation, jobId, subtasks, restore }: Extract<WorkerAction, { type: 'deploy' }>): void {
+    const { plan, freeze, ports } = this.options
+    this.subtasks = subtasks.map(
+      subtask =>
+        new SubtaskActor({
+          plan,
+          jobId,
+          subtask,
+          generation,
+          restore,
+          freeze,
+          ports,
+          onChange: () => this.changed(),
+        }),
+    )
+    for (const subtask of this.subtasks) void subtask.restore()
+  }
+
+  private disposeSubtasks(): void {
+    for (const subtask of this.subtasks) subtask.dispose()
+    this.subtasks = []
+  }
+
+  /** Publishes what has completed, for a bounded time, and lets go. */
+  private stop(deadline: number): void {
+    const { scheduler } = this.options.ports
+    const quiet = this.subtasks.map(s => s.quiesce()).every(done => done)
+    if (!quiet && scheduler.now() < deadline) {
+      scheduler.after(stopPollMs, () => {
+        if (!this.ended) this.stop(deadline)
+      })
+      return
+    }
+    this.disposeSubtasks()
+    this.stopped = true
+    this.beat()
+    const flushed = this.options.ports.bus.flush()
+    void flushed().then(() => this.options.onStopped())
+  }
+
+  private changed(): void {
+    if (this.beatSoon || this.ended) return
+    this.beatSoon = true
+    this.options.ports.scheduler.defer(() => {
+      this.beatSoon = false
+      if (!this.ended) this.beat()
+    })
+  }
+
+  private beatPeriodically(): void {
+    const { plan, ports } = this.options
+    this.beat()
+    this.cancelBeat = ports.scheduler.after(plan.graph.limits.heartbeatMs, () => this.beatPeriodically())
+  }
+
+  private beat(): void {
+    const { plan, worker, pid, slots, only, ports } = this.options
+    const beat: Beat = {
+      version: 1,
+      type: 'beat',
+      worker,
+      pid,
+      slots,
+      only,
+      graph: plan.fingerprint,
+      generation: this.protocol.generation,
+      subtasks: this.subtasks.map(s => s.state),
+      stopped: this.stopped,
+    }
+    ports.bus.send(coordinatorSubject(plan.job), encodeMessage(beat))
+  }
+}

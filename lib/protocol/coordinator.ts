@@ -1,0 +1,664 @@
+/**
+ * The coordinator: one job's life as pure steps. It decides; `actors/coordinator.ts` performs.
+ *
+ * Invariants
+ *   O1. Every incarnation of the job's subtasks has its own generation, taken from the store together with
+ *       what it restores; nothing of an older generation is listened to (P2).
+ *   O2. Subtasks run only when every one of them is restored (P8), and sources with them.
+ *   O3. A subtask's failure, or the loss of its worker, ends the generation: its pending checkpoints die with it.
+ *   O4. A job ends only after its workers have let go, or are dead: nothing of it writes afterwards.
+ *   O5. `finished` needs a completed final checkpoint whose output every subtask has published.
+ */
+import type { StreamError } from '../errors.js'
+import { absurd } from '../invariant.js'
+import {
+  type AbortReason,
+  type CheckpointEffect,
+  type CheckpointEvent,
+  type CheckpointRules,
+  type CheckpointState,
+  nextCheckpointAt,
+  type PendingCheckpoint,
+  startCheckpoints,
+  stepCheckpoints,
+} from './checkpoint.js'
+import type { Epoch, Generation, SubtaskId, Term, WorkerId } from './ids.js'
+import type { Manifest, PartRef } from './manifest.js'
+import type { Beat, Orders, SubtaskState } from './messages.js'
+import { initialMembership, type Membership, step as stepMembership } from './membership.js'
+import { initialRetry, type RestartStrategy, type Retry, step as stepRetry } from './retry.js'
+
+/** What the coordinator knows from the start and never changes. */
+export interface CoordinatorSettings {
+  readonly term: Term
+  readonly jobId: string
+  /** Fingerprint of the job graph. */
+  readonly graph: string
+  readonly subtasks: readonly SubtaskId[]
+  readonly maxParallelism: number
+  /** Subtasks that read sources. */
+  readonly sources: ReadonlySet<SubtaskId>
+  /** Every source is bounded: the job ends by itself. */
+  readonly bounded: boolean
+  readonly checkpoints: CheckpointRules
+  readonly restart: RestartStrategy
+  readonly heartbeatTimeoutMs: number
+  readonly stallTimeoutMs: number
+  readonly deployTimeoutMs: number
+  readonly stopTimeoutMs: number
+  readonly ordersEveryMs: number
+}
+
+export interface WorkerState {
+  readonly worker: WorkerId
+  readonly pid: number
+  readonly slots: number
+  readonly only: readonly SubtaskId[]
+  /** It has loaded the same job graph. */
+  readonly fits: boolean
+  /** Last known generation and subtasks of the worker. */
+  readonly generation: Generation
+  readonly subtasks: ReadonlyMap<SubtaskId, SubtaskState>
+  readonly stopped: boolean
+}
+
+export type Assignment = ReadonlyMap<SubtaskId, WorkerId>
+export type EndStatus = 'finished' | 'canceled' | 'failed'
+
+export type Phase =
+  /** A new generation was asked for. */
+  | { readonly type: 'beginning'; readonly retryAt: number | undefined }
+  /** The generation exists; its mailboxes are being made, its workers gather. */
+  | { readonly type: 'assembling'; readonly generation: Generation; readonly restore: Manifest | undefined; readonly mailboxes: boolean }
+  /** Workers restore their subtasks. */
+  | { readonly type: 'deploying'; readonly generation: Generation; readonly restore: Manifest | undefined; readonly assignment: Assignment; readonly since: number }
+  | { readonly type: 'running'; readonly generation: Generation; readonly restore: Manifest | undefined; readonly assignment: Assignment; readonly checkpoints: CheckpointState }
+  /** The generation is dead; the next one starts at `at`. */
+  | { readonly type: 'restarting'; readonly generation: Generation; readonly at: number; readonly reason: string }
+  /** Workers are told to let go for good. */
+  | { readonly type: 'stopping'; readonly generation: Generation; readonly status: EndStatus; readonly reason: string | undefined; readonly since: number; readonly ending: boolean }
+  | { readonly type: 'ended'; readonly status: EndStatus; readonly reason: string | undefined }
+  /** Another coordinator owns the job. */
+  | { readonly type: 'fenced'; readonly reason: string }
+
+export interface CoordinatorState {
+  readonly settings: CoordinatorSettings
+  readonly phase: Phase
+  readonly workers: ReadonlyMap<WorkerId, WorkerState>
+  readonly members: Membership
+  readonly retry: Retry
+  readonly restarts: number
+  readonly ordersDueAt: number
+}
+
+/** Every event says when it happened, and brings one random number for jitter. */
+export type CoordinatorEvent = { readonly now: number; readonly random: number } & (
+  | { readonly type: 'started' }
+  | { readonly type: 'tick' }
+  | { readonly type: 'generation-begun'; readonly generation: Generation; readonly restore: Manifest | undefined }
+  | { readonly type: 'generation-failed'; readonly error: StreamError }
+  | { readonly type: 'mailboxes-ready'; readonly generation: Generation }
+  | { readonly type: 'mailboxes-failed'; readonly generation: Generation; readonly error: StreamError }
+  | { readonly type: 'beat'; readonly beat: Beat }
+  | { readonly type: 'heartbeat'; readonly worker: WorkerId; readonly lagMs: number }
+  | { readonly type: 'worker-exited'; readonly worker: WorkerId; readonly reason: string }
+  | { readonly type: 'epoch-allocated'; readonly generation: Generation; readonly epoch: Epoch }
+  | { readonly type: 'allocation-failed'; readonly generation: Generation; readonly error: StreamError }
+  | { readonly type: 'committed'; readonly generation: Generation; readonly epoch: Epoch }
+  | { readonly type: 'commit-refused'; readonly generation: Generation; readonly epoch: Epoch; readonly reason: AbortReason; readonly facts: string }
+  | { readonly type: 'cancel-requested' }
+  | { readonly type: 'fenced'; readonly reason: string }
+  | { readonly type: 'job-ended' }
+)
+
+export type CoordinatorEffect =
+  | { readonly type: 'begin-generation' }
+  | { readonly type: 'prepare-mailboxes'; readonly generation: Generation }
+  | { readonly type: 'send-orders'; readonly worker: WorkerId; readonly orders: Orders }
+  | { readonly type: 'allocate-epoch'; readonly generation: Generation }
+  | { readonly type: 'commit'; readonly generation: Generation; readonly checkpoint: PendingCheckpoint; readonly parts: readonly PartRef[] }
+  | { readonly type: 'record-aborted'; readonly generation: Generation; readonly aborted: Extract<CheckpointEffect, { type: 'aborted' }> }
+  | { readonly type: 'set-status'; readonly status: 'running' | 'restarting'; readonly reason: string | undefined }
+  | { readonly type: 'end-job'; readonly status: EndStatus; readonly reason: string | undefined }
+  | { readonly type: 'note'; readonly note: Note }
+
+/** What people are told. */
+export type Note =
+  | { readonly type: 'generation-begun'; readonly generation: Generation; readonly restored: Epoch | undefined }
+  | { readonly type: 'running'; readonly generation: Generation }
+  | { readonly type: 'worker-joined'; readonly worker: WorkerId; readonly fits: boolean }
+  | { readonly type: 'worker-lost'; readonly worker: WorkerId; readonly reason: string }
+  | { readonly type: 'failed'; readonly generation: Generation; readonly reason: string; readonly delayMs: number | undefined }
+  | { readonly type: 'checkpoint-completed'; readonly epoch: Epoch; readonly durationMs: number; readonly bytes: number }
+  | { readonly type: 'checkpoint-aborted'; readonly epoch: Epoch; readonly reason: AbortReason; readonly facts: string }
+  | { readonly type: 'store-trouble'; readonly doing: string; readonly error: StreamError }
+
+export type CoordinatorStep = readonly [CoordinatorState, readonly CoordinatorEffect[]]
+
+/** How long to wait before asking the store again for a generation. */
+const storeRetryMs = 500
+
+export const initialCoordinator = (settings: CoordinatorSettings): CoordinatorState => ({
+  settings,
+  phase: { type: 'beginning', retryAt: undefined },
+  workers: new Map(),
+  members: initialMembership({
+    timeoutMs: settings.heartbeatTimeoutMs,
+    stallTimeoutMs: settings.stallTimeoutMs,
+    observerGapMs: Math.max(2 * settings.ordersEveryMs, 1_000),
+  }),
+  retry: initialRetry(settings.restart),
+  restarts: 0,
+  ordersDueAt: 0,
+})
+
+export const stepCoordinator = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorStep => {
+  const [next, effects] = decide(state, event)
+  return withOrders(state, next, effects, event.now)
+}
+
+/** The next instant at which a tick is of use. */
+export const nextWakeAt = (state: CoordinatorState): number => {
+  const { phase } = state
+  const candidates = [state.ordersDueAt]
+  if (phase.type === 'restarting') candidates.push(phase.at)
+  if (phase.type === 'beginning' && phase.retryAt !== undefined) candidates.push(phase.retryAt)
+  if (phase.type === 'running') candidates.push(nextCheckpointAt(phase.checkpoints) ?? Number.POSITIVE_INFINITY)
+  return Math.min(...candidates)
+}
+
+const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorStep => {
+  switch (event.type) {
+    case 'started':
+      return [state, [{ type: 'begin-generation' }]]
+    case 'tick':
+      return onTick(state, event)
+    case 'generation-begun':
+      return onGenerationBegun(state, event)
+    case 'generation-failed':
+      return state.phase.type !== 'beginning'
+        ? [state, []]
+        : [
+            { ...state, phase: { type: 'beginning', retryAt: event.now + storeRetryMs } },
+            [{ type: 'note', note: { type: 'store-trouble', doing: 'starting a generation', error: event.error } }],
+          ]
+    case 'mailboxes-ready':
+      return state.phase.type === 'assembling' && state.phase.generation === event.generation
+        ? assemble({ ...state, phase: { ...state.phase, mailboxes: true } }, event.now)
+        : [state, []]
+    case 'mailboxes-failed':
+      return generationOf(state) === event.generation
+        ? fail(state, `its mailboxes could not be made: ${event.error.message}`, false, event)
+        : [state, []]
+    case 'beat':
+      return onBeat(state, event.beat, event)
+    case 'heartbeat':
+      return [seen(state, event.worker, event.now, event.lagMs), []]
+    case 'worker-exited':
+      return loseWorker(state, event.worker, event.reason, event)
+    case 'epoch-allocated':
+      return checkpoints(state, event.generation, { type: 'allocated', epoch: event.epoch, now: event.now })
+    case 'allocation-failed': {
+      const [next, effects] = checkpoints(state, event.generation, { type: 'allocation-failed', now: event.now })
+      const note: Note = { type: 'store-trouble', doing: 'starting a checkpoint', error: event.error }
+      return [next, [...effects, { type: 'note', note }]]
+    }
+    case 'committed':
+      return checkpoints(state, event.generation, { type: 'committed', epoch: event.epoch, now: event.now })
+    case 'commit-refused':
+      return checkpoints(state, event.generation, {
+        type: 'commit-refused',
+        epoch: event.epoch,
+        reason: event.reason,
+        facts: event.facts,
+        now: event.now,
+      })
+    case 'cancel-requested':
+      return isEnding(state.phase) ? [state, []] : stop(state, 'canceled', undefined, event.now)
+    case 'fenced':
+      return [{ ...state, phase: { type: 'fenced', reason: event.reason } }, []]
+    case 'job-ended':
+      return state.phase.type === 'stopping'
+        ? [{ ...state, phase: { type: 'ended', status: state.phase.status, reason: state.phase.reason } }, []]
+        : [state, []]
+    default:
+      return absurd(event)
+  }
+}
+
+const isEnding = (phase: Phase): boolean =>
+  phase.type === 'stopping' || phase.type === 'ended' || phase.type === 'fenced'
+
+const generationOf = ({ phase }: CoordinatorState): Generation =>
+  'generation' in phase ? phase.generation : 0
+
+// --- time -----------------------------------------------------------------------------------
+
+const onTick = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorStep => {
+  const [live, effects] = loseSilent(state, event)
+  const [next, more] = onPhaseTick(live, event)
+  return [next, [...effects, ...more]]
+}
+
+const onPhaseTick = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorStep => {
+  const { phase, settings } = state
+  switch (phase.type) {
+    case 'beginning':
+      return phase.retryAt !== undefined && event.now >= phase.retryAt ? begin(state) : [state, []]
+    case 'restarting':
+      return event.now >= phase.at ? begin(state) : [state, []]
+    case 'assembling':
+      return assemble(state, event.now)
+    case 'deploying':
+      return event.now - phase.since > settings.deployTimeoutMs
+        ? fail(state, `${unready(state, phase.assignment).join(', ')} did not get ready in time`, false, event)
+        : [state, []]
+    case 'running': {
+      return checkpoints(state, phase.generation, {
+        type: 'tick',
+        now: event.now,
+        allEnded: allEnded(state, phase.assignment),
+      })
+    }
+    case 'stopping':
+      return finishStopping(state, event.now)
+    case 'ended':
+    case 'fenced':
+      return [state, []]
+  }
+}
+
+const begin = (state: CoordinatorState): CoordinatorStep => [
+  { ...state, phase: { type: 'beginning', retryAt: undefined } },
+  [{ type: 'begin-generation' }],
+]
+
+const onGenerationBegun = (
+  state: CoordinatorState,
+  event: { readonly generation: Generation; readonly restore: Manifest | undefined; readonly now: number },
+): CoordinatorStep => {
+  if (state.phase.type !== 'beginning') return [state, []]
+  const { generation, restore } = event
+  const misfit = restore === undefined ? undefined : misfitOf(state.settings, restore)
+  if (misfit !== undefined) {
+    const [next, effects] = stop(state, 'failed', misfit, event.now)
+    const note: Note = { type: 'failed', generation, reason: misfit, delayMs: undefined }
+    return [next, [{ type: 'note', note }, ...effects]]
+  }
+  const [next, effects] = assemble(
+    { ...state, phase: { type: 'assembling', generation, restore, mailboxes: false } },
+    event.now,
+  )
+  return [
+    next,
+    [
+      { type: 'prepare-mailboxes', generation },
+      { type: 'note', note: { type: 'generation-begun', generation, restored: restore?.epoch } },
+      ...effects,
+    ],
+  ]
+}
+
+/** Why a checkpoint cannot be restored into this graph; what lies inside its parts is for the parts' readers. */
+const misfitOf = (settings: CoordinatorSettings, restore: Manifest): string | undefined => {
+  if (restore.maxParallelism !== settings.maxParallelism) {
+    return `checkpoint ${restore.epoch} was taken with maxParallelism ${restore.maxParallelism}, and the job now has ${settings.maxParallelism}: it is fixed for the state's life; set it back, or start from nothing with --fresh`
+  }
+  const stored = new Set(restore.parts.map(p => p.subtask))
+  const added = settings.subtasks.filter(id => !stored.has(id))
+  const gone = [...stored].filter(id => !settings.subtasks.includes(id))
+  if (added.length === 0 && gone.length === 0) return undefined
+  return `checkpoint ${restore.epoch} does not fit the job: it has ${[...stored].join(', ')}, and the job has ${settings.subtasks.join(', ')}; set ids and parallelism back to those of the checkpoint, or start from nothing with --fresh`
+}
+
+// --- workers --------------------------------------------------------------------------------
+
+const seen = (state: CoordinatorState, worker: WorkerId, now: number, lagMs: number): CoordinatorState =>
+  state.workers.has(worker)
+    ? { ...state, members: stepMembership(state.members, { type: 'heartbeat', worker, now, lagMs })[0] }
+    : state
+
+const loseSilent = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorStep => {
+  const [members, losses] = stepMembership(state.members, { type: 'tick', now: event.now })
+  let current: CoordinatorState = { ...state, members }
+  const effects: CoordinatorEffect[] = []
+  for (const loss of losses) {
+    if (loss.type !== 'worker-lost') continue
+    const ms = Math.round(loss.forMs)
+    const reason =
+      loss.reason === 'silent' ? `no heartbeat for ${ms} ms` : `its event loop has been blocked for ${ms} ms`
+    const [next, more] = loseWorker(current, loss.worker, reason, event)
+    current = next
+    effects.push(...more)
+  }
+  return [current, effects]
+}
+
+const loseWorker = (
+  state: CoordinatorState,
+  id: WorkerId,
+  reason: string,
+  event: CoordinatorEvent,
+): CoordinatorStep => {
+  if (!state.workers.has(id)) return [state, []]
+  const workers = new Map(state.workers)
+  workers.delete(id)
+  const [members] = stepMembership(state.members, { type: 'left', worker: id })
+  const without = { ...state, workers, members }
+  const note: CoordinatorEffect = { type: 'note', note: { type: 'worker-lost', worker: id, reason } }
+  const { phase } = state
+  if (phase.type === 'stopping') {
+    const [next, effects] = finishStopping(without, event.now)
+    return [next, [note, ...effects]]
+  }
+  if (phase.type !== 'deploying' && phase.type !== 'running') return [without, [note]]
+  const lost = [...phase.assignment].filter(([, worker]) => worker === id).map(([subtask]) => subtask)
+  if (lost.length === 0) return [without, [note]]
+  const [next, effects] = fail(without, `${lost.join(', ')} lost its worker: ${reason}`, false, event)
+  return [next, [note, ...effects]]
+}
+
+const onBeat = (state: CoordinatorState, beat: Beat, event: CoordinatorEvent): CoordinatorStep => {
+  const worker: WorkerState = {
+    worker: beat.worker,
+    pid: beat.pid,
+    slots: beat.slots,
+    only: beat.only,
+    fits: beat.graph === state.settings.graph,
+    generation: beat.generation,
+    subtasks: new Map(beat.subtasks.map(s => [s.subtask, s])),
+    stopped: beat.stopped,
+  }
+  const known = state.workers.get(beat.worker)
+  const workers = new Map(state.workers).set(beat.worker, worker)
+  const joined: CoordinatorState = {
+    ...seen({ ...state, workers }, beat.worker, event.now, 0),
+    // A newcomer must not wait for the next period to learn what it is to do.
+    ordersDueAt: known === undefined ? event.now : state.ordersDueAt,
+  }
+  const notes: CoordinatorEffect[] =
+    known === undefined
+      ? [{ type: 'note', note: { type: 'worker-joined', worker: beat.worker, fits: worker.fits } }]
+      : []
+  const [next, effects] = onBeatPhase(joined, worker, event)
+  return [next, [...notes, ...effects]]
+}
+
+const onBeatPhase = (state: CoordinatorState, worker: WorkerState, event: CoordinatorEvent): CoordinatorStep => {
+  const { phase } = state
+  if (phase.type === 'assembling') return assemble(state, event.now)
+  if (phase.type === 'stopping') return finishStopping(state, event.now)
+  if (phase.type !== 'deploying' && phase.type !== 'running') return [state, []]
+  if (worker.generation !== phase.generation) return [state, []] // O1
+  for (const subtask of worker.subtasks.values()) {
+    if (phase.assignment.get(subtask.subtask) !== worker.worker || subtask.phase !== 'failed') continue
+    const reason = `${subtask.subtask} failed: ${subtask.error?.message ?? 'no reason given'}`
+    return fail(state, reason, subtask.error?.fatal ?? false, event)
+  }
+  return phase.type === 'deploying' ? startRunning(state, event) : collect(state, worker, event)
+}
+
+/** Gives every subtask a worker, once there are enough of them. */
+const assemble = (state: CoordinatorState, now: number): CoordinatorStep => {
+  const { phase } = state
+  if (phase.type !== 'assembling' || !phase.mailboxes) return [state, []]
+  const assignment = assign(state)
+  if (assignment === undefined) return [state, []]
+  const { generation, restore } = phase
+  return [{ ...state, phase: { type: 'deploying', generation, restore, assignment, since: now } }, []]
+}
+
+/** Reserved workers first, then free slots, one subtask a round so that load spreads. */
+const assign = (state: CoordinatorState): Assignment | undefined => {
+  const assignment = new Map<SubtaskId, WorkerId>()
+  const usable = [...state.workers.values()].filter(w => w.fits && !w.stopped)
+  for (const worker of usable) {
+    for (const subtask of worker.only) {
+      if (state.settings.subtasks.includes(subtask) && !assignment.has(subtask)) {
+        assignment.set(subtask, worker.worker)
+      }
+    }
+  }
+  const open = state.settings.subtasks.filter(id => !assignment.has(id))
+  const free = usable.filter(w => w.only.length === 0).map(w => ({ worker: w.worker, slots: w.slots }))
+  for (let round = 0; open.length > 0; round += 1) {
+    const offering = free.filter(w => w.slots > round)
+    if (offering.length === 0) return undefined
+    for (const { worker } of offering) {
+      const subtask = open.shift()
+      if (subtask !== undefined) assignment.set(subtask, worker)
+    }
+  }
+  return assignment
+}
+
+/** Subtasks that no present worker can take: what people wait for. */
+export const unassignable = (state: CoordinatorState): readonly SubtaskId[] => {
+  const usable = [...state.workers.values()].filter(w => w.fits)
+  const reserved = new Set(usable.flatMap(w => w.only))
+  const slots = usable.filter(w => w.only.length === 0).reduce((sum, w) => sum + w.slots, 0)
+  return state.settings.subtasks.filter(id => !reserved.has(id)).slice(slots)
+}
+
+const subtaskState = (state: CoordinatorState, assignment: Assignment, id: SubtaskId): SubtaskState | undefined => {
+  const worker = state.workers.get(assignment.get(id) ?? '')
+  return worker?.generation === generationOf(state) ? worker.subtasks.get(id) : undefined
+}
+
+const unready = (state: CoordinatorState, assignment: Assignment): readonly SubtaskId[] =>
+  state.settings.subtasks.filter(id => {
+    const phase = subtaskState(state, assignment, id)?.phase
+    return phase !== 'ready' && phase !== 'running'
+  })
+
+const allEnded = (state: CoordinatorState, assignment: Assignment): boolean =>
+  state.settings.bounded &&
+  [...state.settings.sources].every(id => subtaskState(state, assignment, id)?.ended === true)
+
+const startRunning = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorStep => {
+  const { phase, settings } = state
+  if (phase.type !== 'deploying' || unready(state, phase.assignment).length > 0) return [state, []] // O2
+  const { generation, restore, assignment } = phase
+  const checkpointState = startCheckpoints({
+    rules: settings.checkpoints,
+    generation,
+    subtasks: settings.subtasks,
+    restored: restore?.epoch ?? 0,
+    now: event.now,
+  })
+  return [
+    { ...state, phase: { type: 'running', generation, restore, assignment, checkpoints: checkpointState } },
+    [
+      { type: 'set-status', status: 'running', reason: undefined },
+      { type: 'note', note: { type: 'running', generation } },
+    ],
+  ]
+}
+
+// --- checkpoints ----------------------------------------------------------------------------
+
+const collect = (state: CoordinatorState, worker: WorkerState, event: CoordinatorEvent): CoordinatorStep => {
+  let current = state
+  const effects: CoordinatorEffect[] = []
+  const feed = (more: CheckpointEvent): void => {
+    const [next, produced] = checkpoints(current, generationOf(current), more)
+    current = next
+    effects.push(...produced)
+  }
+  for (const subtask of worker.subtasks.values()) {
+    for (const report of subtask.reports) {
+      // What this beat repeats because the news of its settling has not got through is no late report.
+      if (isPending(current, report.part.epoch, subtask.subtask)) feed({ type: 'reported', report })
+    }
+    for (const decline of subtask.declines) {
+      feed({ type: 'declined', subtask: subtask.subtask, epoch: decline.epoch, reason: decline.reason, now: event.now })
+    }
+  }
+  if (current.phase.type !== 'running') return [current, effects]
+  feed({ type: 'tick', now: event.now, allEnded: allEnded(current, current.phase.assignment) })
+  const [next, more] = finishJob(current, event.now)
+  return [next, [...effects, ...more]]
+}
+
+const isPending = (state: CoordinatorState, epoch: Epoch, subtask: SubtaskId): boolean =>
+  state.phase.type === 'running' &&
+  !state.phase.checkpoints.pending.some(p => p.epoch === epoch && p.reports.has(subtask))
+
+const finishJob = (state: CoordinatorState, now: number): CoordinatorStep => {
+  const { phase } = state
+  if (phase.type !== 'running') return [state, []]
+  const final = phase.checkpoints.finalCompleted
+  if (final === undefined) return [state, []]
+  const published = state.settings.subtasks.every(
+    id => (subtaskState(state, phase.assignment, id)?.committed ?? 0) >= final,
+  )
+  return published ? stop(state, 'finished', undefined, now) : [state, []] // O5
+}
+
+const checkpoints = (
+  state: CoordinatorState,
+  generation: Generation,
+  event: CheckpointEvent,
+): CoordinatorStep => {
+  const { phase } = state
+  if (phase.type !== 'running' || phase.generation !== generation) return [state, []] // O1
+  const [next, produced] = stepCheckpoints(phase.checkpoints, event)
+  const effects = produced.flatMap(effect => translate(generation, effect))
+  return [{ ...state, phase: { ...phase, checkpoints: next } }, effects]
+}
+
+const translate = (generation: Generation, effect: CheckpointEffect): readonly CoordinatorEffect[] => {
+  switch (effect.type) {
+    case 'allocate-id':
+      return [{ type: 'allocate-epoch', generation }]
+    case 'commit':
+      return [{ type: 'commit', generation, checkpoint: effect.checkpoint, parts: effect.parts }]
+    case 'completed': {
+      const { epoch, durationMs, bytes } = effect
+      return [{ type: 'note', note: { type: 'checkpoint-completed', epoch, durationMs, bytes } }]
+    }
+    case 'aborted': {
+      const { epoch, reason, facts } = effect
+      return [
+        { type: 'record-aborted', generation, aborted: effect },
+        { type: 'note', note: { type: 'checkpoint-aborted', epoch, reason, facts } },
+      ]
+    }
+  }
+}
+
+// --- failure and end ------------------------------------------------------------------------
+
+const fail = (
+  state: CoordinatorState,
+  reason: string,
+  fatal: boolean,
+  event: { readonly now: number; readonly random: number },
+): CoordinatorStep => {
+  if (isEnding(state.phase) || state.phase.type === 'restarting') return [state, []]
+  const generation = generationOf(state)
+  const [retry, verdict] = stepRetry(state.retry, {
+    type: 'failed',
+    now: event.now,
+    random: event.random,
+  })
+  if (fatal || verdict.type === 'give-up') {
+    const [next, effects] = stop({ ...state, retry }, 'failed', reason, event.now)
+    const note: Note = { type: 'failed', generation, reason, delayMs: undefined }
+    return [next, [{ type: 'note', note }, ...effects]]
+  }
+  const note: Note = { type: 'failed', generation, reason, delayMs: verdict.delayMs }
+  return [
+    {
+      ...state,
+      retry,
+      restarts: state.restarts + 1,
+      phase: { type: 'restarting', generation, at: event.now + verdict.delayMs, reason },
+    },
+    [
+      { type: 'note', note },
+      { type: 'set-status', status: 'restarting', reason },
+    ],
+  ]
+}
+
+const stop = (
+  state: CoordinatorState,
+  status: EndStatus,
+  reason: string | undefined,
+  now: number,
+): CoordinatorStep =>
+  finishStopping(
+    { ...state, phase: { type: 'stopping', generation: generationOf(state), status, reason, since: now, ending: false } },
+    now,
+  )
+
+const finishStopping = (state: CoordinatorState, now: number): CoordinatorStep => {
+  const { phase, settings } = state
+  if (phase.type !== 'stopping' || phase.ending) return [state, []]
+  const holding = [...state.workers.values()].some(w => w.fits && !w.stopped)
+  if (holding && now - phase.since < settings.stopTimeoutMs) return [state, []] // O4
+  return [
+    { ...state, phase: { ...phase, ending: true } },
+    [{ type: 'end-job', status: phase.status, reason: phase.reason }],
+  ]
+}
+
+// --- orders ---------------------------------------------------------------------------------
+
+/** Sends orders when they are due, and at once when the phase or the checkpoints changed. */
+const withOrders = (
+  before: CoordinatorState,
+  after: CoordinatorState,
+  effects: readonly CoordinatorEffect[],
+  now: number,
+): CoordinatorStep => {
+  if (after.phase.type === 'fenced') return [after, effects]
+  if (!ordersDiffer(before.phase, after.phase) && now < after.ordersDueAt) return [after, effects]
+  const orders = [...after.workers.values()].map(
+    (w): CoordinatorEffect => ({ type: 'send-orders', worker: w.worker, orders: ordersFor(after, w) }),
+  )
+  return [{ ...after, ordersDueAt: now + after.settings.ordersEveryMs }, [...effects, ...orders]]
+}
+
+const ordersDiffer = (before: Phase, after: Phase): boolean => {
+  if (before.type !== after.type) return true
+  if (before.type !== 'running' || after.type !== 'running') return false
+  return (
+    before.checkpoints.completed !== after.checkpoints.completed ||
+    before.checkpoints.highest !== after.checkpoints.highest ||
+    before.checkpoints.aborted !== after.checkpoints.aborted
+  )
+}
+
+const ordersFor = (state: CoordinatorState, worker: WorkerState): Orders => {
+  const { phase, settings } = state
+  const base = {
+    version: 1,
+    type: 'orders',
+    term: settings.term,
+    jobId: settings.jobId,
+    generation: generationOf(state),
+    subtasks: [],
+    restore: undefined,
+    triggers: [],
+    completed: 0,
+    aborted: [],
+  } as const
+  if (phase.type === 'stopping' || phase.type === 'ended') return { ...base, phase: 'stop' }
+  if (phase.type !== 'deploying' && phase.type !== 'running') return { ...base, phase: 'idle' }
+  const subtasks = [...phase.assignment].filter(([, id]) => id === worker.worker).map(([id]) => id)
+  const deploy = { ...base, subtasks, restore: phase.restore }
+  if (phase.type === 'deploying') return { ...deploy, phase: 'deploy' }
+  return {
+    ...deploy,
+    phase: 'run',
+    triggers: phase.checkpoints.pending.map(p => ({
+      epoch: p.epoch,
+      final: p.final,
+      triggeredAt: p.registeredAt,
+    })),
+    completed: phase.checkpoints.completed,
+    aborted: phase.checkpoints.aborted,
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * What a worker does about the orders that it hears.
+ *
+ * Invariants
+ *   W1. Orders of a lower term, or of a lower generation within a term, are ignored.
+ *   W2. Subtasks of one generation are let go of before those of the next are started.
+ *   W3. A trigger is handed on once, in rising order of epochs (P3); completions only rise (P6).
+ */
+import type { Epoch, Generation, SubtaskId, Term } from './ids.js'
+import type { Manifest } from './manifest.js'
+import type { Orders } from './messages.js'
+
+export interface WorkerProtocol {
+  readonly term: Term
+  /** 0: nothing is deployed. */
+  readonly generation: Generation
+  /** Highest generation ever deployed here. */
+  readonly highest: Generation
+  readonly running: boolean
+  readonly triggered: Epoch
+  readonly completed: Epoch
+  readonly aborted: ReadonlySet<Epoch>
+  readonly stopping: boolean
+}
+
+export type WorkerAction =
+  | { readonly type: 'dispose' }
+  | {
+      readonly type: 'deploy'
+      readonly generation: Generation
+      readonly jobId: string
+      readonly subtasks: readonly SubtaskId[]
+      readonly restore: Manifest | undefined
+    }
+  | { readonly type: 'run' }
+  | { readonly type: 'trigger'; readonly epoch: Epoch; readonly final: boolean; readonly triggeredAt: number }
+  | { readonly type: 'abort'; readonly epoch: Epoch }
+  | { readonly type: 'complete'; readonly epoch: Epoch }
+  | { readonly type: 'stop' }
+
+export const initialWorker: WorkerProtocol = {
+  term: 0,
+  generation: 0,
+  highest: 0,
+  running: false,
+  triggered: 0,
+  completed: 0,
+  aborted: new Set(),
+  stopping: false,
+}
+
+export const stepWorker = (
+  state: WorkerProtocol,
+  orders: Orders,
+): readonly [WorkerProtocol, readonly WorkerAction[]] => {
+  if (orders.term < state.term || state.stopping) return [state, []] // W1
+  const current = { ...state, term: orders.term }
+  switch (orders.phase) {
+    case 'stop':
+      return [{ ...current, stopping: true, running: false }, [{ type: 'stop' }]]
+    case 'idle':
+      return current.generation === 0
+        ? [current, []]
+        : [{ ...current, generation: 0, running: false }, [{ type: 'dispose' }]]
+    case 'deploy':
+    case 'run':
+      if (orders.generation < state.highest) return [current, []] // W1
+      return follow(current, orders)
+  }
+}
+
+const follow = (
+  state: WorkerProtocol,
+  orders: Orders,
+): readonly [WorkerProtocol, readonly WorkerAction[]] => {
+  const actions: WorkerAction[] = []
+  let current = state
+  if (orders.generation !== state.generation) {
+    // A generation that was let go of here never comes back: its subtasks' state is gone.
+    if (orders.generation === state.highest && state.generation === 0) return [state, []]
+    if (state.generation !== 0) actions.push({ type: 'dispose' }) // W2
+    const { generation, jobId, subtasks, restore } = orders
+    actions.push({ type: 'deploy', generation, jobId, subtasks, restore })
+    const restored = restore?.epoch ?? 0
+    current = {
+      ...state,
+      generation,
+      highest: generation,
+      running: false,
+      triggered: restored,
+      completed: restored,
+      aborted: new Set(),
+    }
+  }
+  if (orders.phase !== 'run') return [current, actions]
+  if (!current.running) {
+    current = { ...current, running: true }
+    actions.push({ type: 'run' })
+  }
+  for (const epoch of orders.aborted) {
+    if (!current.aborted.has(epoch)) actions.push({ type: 'abort', epoch })
+  }
+  for (const trigger of orders.triggers) {
+    if (trigger.epoch <= current.triggered) continue // W3
+    actions.push({ type: 'trigger', ...trigger })
+    current = { ...current, triggered: trigger.epoch }
+  }
+  if (orders.completed > current.completed) {
+    actions.push({ type: 'complete', epoch: orders.completed })
+    current = { ...current, completed: orders.completed }
+  }
+  return [{ ...current, aborted: new Set(orders.aborted) }, actions]
+}
