@@ -55,7 +55,8 @@ interface Piece extends ChunkItem {
 
 /**
  * Encodes a snapshot, one chunk per step, so that the caller can spread the work over turns of the event
- * loop. A chunk is larger than `chunkBytesMax` (256 B to 1 MiB) only if a single value is.
+ * loop. A chunk is larger than `chunkBytesMax` (256 B to 1 MiB) only if the header, one state
+ * value or one record is.
  *
  * Throws a `SluiceError`: `full` for a state value above `stateValueBytesMax`, `invalid` for one that its
  * codec or `serialize` refuses. Both name operator and key.
