@@ -222,10 +222,9 @@ class Capture<S> implements CapturedState<S> {
   }
 
   release(): void {
-    if (this.#released) return
     this.#released = true
     for (const shard of this.#shards) shard.holds -= 1
-    // Superseded Maps must not live on because somebody kept the capture.
+    // Emptied, so that a second release does nothing and superseded Maps do not live on.
     this.#shards = []
     this.#groups = []
   }
