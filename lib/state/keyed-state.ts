@@ -1,0 +1,237 @@
+/**
+ * Keyed state of one stateful operator in one subtask: one `Map` of immutable values per key group.
+ *
+ * A barrier captures the state by reference, and the operator goes on while the capture is encoded
+ * over many event-loop turns. What makes both true at once is copy-on-write by key group: a captured
+ * Map is never written again; the first write to its group goes to a copy.
+ *
+ * Invariants
+ *   K1. A Map that a capture holds is never written, so a capture shows the state of its instant.
+ *   K2. `capture` copies no entry and calls no user code: its cost is the number of key groups.
+ *   K3. A group is copied at its first write after a capture, once, and no other group with it.
+ *   K4. A group that no capture holds any more is written in place. A released capture is not read.
+ *   K5. A key lives in its own group's Map only, and `keys` is the sum of the Maps' sizes.
+ *   K6. `initial()` is not stored: only `set` and `update` add a key.
+ *   K7. A recipe that throws leaves the state, and what captures share, as they were.
+ *
+ * Keys are `Map` keys: `1` and `'1'` are two keys, and `__proto__` is a key like any other.
+ */
+import { Immer, isDraftable } from 'immer'
+import { invariant } from '../invariant.js'
+import type { KeyedState, StateSpec } from '../job/contracts.js'
+import type { Key, KeyGroup, KeyGroupRange } from '../protocol/ids.js'
+
+/** The keys of one key group as they were at the capture. */
+export interface CapturedGroup<S> {
+  readonly group: KeyGroup
+  readonly entries: ReadonlyMap<Key, S>
+}
+
+/** The state of one operator at one instant, shared with the live state until it is released. */
+export interface CapturedState<S> {
+  /** Groups that held a key, in ascending order. Reading it after `release` is a defect (K4). */
+  readonly groups: readonly CapturedGroup<S>[]
+  readonly keys: number
+  readonly released: boolean
+  /** Gives the groups back, so that they need not be copied when written. Idempotent. */
+  release(): void
+}
+
+/** What a keyed state is made from. */
+export interface KeyedStateOptions<S> {
+  /** Id of the operator, for messages. */
+  readonly operator: string
+  readonly initial: StateSpec<S>['initial']
+  /** The subtask's key groups. */
+  readonly keyGroups: KeyGroupRange
+  /**
+   * Whether `update` deep-freezes what it makes, so that code that mutates a value fails at once.
+   * On in development and tests; off in production, where it would double the cost of an update.
+   */
+  readonly freeze: boolean
+}
+
+/** A key group's Map, and how many captures show it. */
+interface Shard<S> {
+  readonly entries: Map<Key, S>
+  holds: number
+}
+
+/**
+ * State of one stateful operator in one subtask. The subtask names the current record's key with
+ * `setCurrent`, then `view` acts on that key until `clearCurrent`. Nothing is allocated per record.
+ */
+export class KeyedStateStore<S> {
+  /** What the operator's `receive` sees: always the same object, acting on the current key. */
+  readonly view: KeyedState<S>
+  readonly #options: KeyedStateOptions<S>
+  // An own instance: immer's global `setAutoFreeze` would change the user's application.
+  readonly #immer: Immer
+  // By group, counted from the range's first. Made at a group's first write.
+  readonly #shards: (Shard<S> | undefined)[]
+  #keys = 0
+  #key: Key | undefined = undefined
+  #at = 0
+
+  constructor(options: KeyedStateOptions<S>) {
+    const { from, to } = options.keyGroups
+    invariant(from >= 0 && from <= to, 'K5', `key groups ${from} to ${to}`)
+    this.#options = options
+    this.#immer = new Immer({ autoFreeze: options.freeze })
+    this.#shards = new Array<Shard<S> | undefined>(to - from + 1).fill(undefined)
+    this.view = {
+      get: () => this.#get(this.#current()),
+      set: value => this.#set(this.#current(), value),
+      update: recipe => this.#update(this.#current(), recipe),
+      clear: () => this.#clear(this.#current()),
+    }
+  }
+
+  /** Number of keys that have a value. */
+  get keys(): number {
+    return this.#keys
+  }
+
+  /** Makes `key` the one that `view` acts on. A group outside of the subtask's range is a defect. */
+  setCurrent(key: Key, group: KeyGroup): void {
+    this.#at = this.#index(group)
+    this.#key = key
+  }
+
+  /** Ends the record: until the next `setCurrent`, `view` throws. */
+  clearCurrent(): void {
+    this.#key = undefined
+  }
+
+  /** Takes references to every group that has a key, and marks them shared (K1, K2). */
+  capture(): CapturedState<S> {
+    const shards: Shard<S>[] = []
+    const groups: CapturedGroup<S>[] = []
+    for (const [index, shard] of this.#shards.entries()) {
+      if (shard === undefined || shard.entries.size === 0) continue
+      shard.holds += 1
+      shards.push(shard)
+      groups.push({ group: this.#options.keyGroups.from + index, entries: shard.entries })
+    }
+    return new Capture(shards, groups, this.#keys)
+  }
+
+  /** Adds entries of a snapshot to a group. They replace what the group has under the same keys. */
+  restore(group: KeyGroup, entries: Iterable<readonly [Key, S]>): void {
+    const shard = this.#writable(this.#index(group))
+    const before = shard.size
+    for (const [key, value] of entries) shard.set(key, value)
+    this.#keys += shard.size - before
+  }
+
+  #index(group: KeyGroup): number {
+    const { from, to } = this.#options.keyGroups
+    // The text is made in the failing case only: this runs for every record.
+    if (!(group >= from && group <= to)) {
+      invariant(
+        false,
+        'K5',
+        `key group ${group} of "${this.#options.operator}" is outside ${from} to ${to}`,
+      )
+    }
+    return group - from
+  }
+
+  #current(): Key {
+    if (this.#key === undefined) {
+      throw new Error(
+        `The state of "${this.#options.operator}" was used outside of a record: it belongs to the ` +
+          'key of the record that receive handles, and only until receive returns.',
+      )
+    }
+    return this.#key
+  }
+
+  #get(key: Key): S {
+    const entries = this.#shards[this.#at]?.entries
+    const value = entries?.get(key)
+    if (value === undefined && entries?.has(key) !== true) return this.#options.initial()
+    return value as S
+  }
+
+  #set(key: Key, value: S): void {
+    const entries = this.#writable(this.#at)
+    const before = entries.size
+    entries.set(key, value)
+    this.#keys += entries.size - before
+  }
+
+  #update(key: Key, recipe: (draft: S) => void): void {
+    const base = this.#get(key)
+    // Immer would call the recipe with a primitive and drop the outcome; a Map at the top would make
+    // it throw halfway and leave its scope open, which turns freezing off for every later update.
+    if (!isDraftable(base) || base instanceof Map || base instanceof Set) {
+      throw new Error(
+        `The state of "${this.#options.operator}" is ${kindOf(base)}, and update takes a plain ` +
+          'object or an array: use set.',
+      )
+    }
+    const value = this.#immer.produce<S, S>(base, recipe)
+    if (value instanceof Promise) {
+      throw new Error(
+        `The recipe given to the state of "${this.#options.operator}" is asynchronous: a recipe must be synchronous.`,
+      )
+    }
+    // A recipe that changed nothing answers its base: no need to copy a shared group for it.
+    if (value === base && this.#shards[this.#at]?.entries.has(key) === true) return
+    this.#set(key, value)
+  }
+
+  #clear(key: Key): void {
+    if (this.#shards[this.#at]?.entries.has(key) !== true) return
+    this.#writable(this.#at).delete(key)
+    this.#keys -= 1
+  }
+
+  /** The Map to write to: every write goes through here, and a held Map is never what it answers. */
+  #writable(at: number): Map<Key, S> {
+    const shard = this.#shards[at]
+    if (shard !== undefined && shard.holds === 0) return shard.entries
+    const entries = new Map(shard?.entries)
+    this.#shards[at] = { entries, holds: 0 }
+    return entries
+  }
+}
+
+class Capture<S> implements CapturedState<S> {
+  #shards: readonly Shard<S>[]
+  #groups: readonly CapturedGroup<S>[]
+  #released = false
+
+  constructor(
+    shards: readonly Shard<S>[],
+    groups: readonly CapturedGroup<S>[],
+    readonly keys: number,
+  ) {
+    this.#shards = shards
+    this.#groups = groups
+  }
+
+  get groups(): readonly CapturedGroup<S>[] {
+    invariant(!this.#released, 'K4', 'a released capture was read')
+    return this.#groups
+  }
+
+  get released(): boolean {
+    return this.#released
+  }
+
+  release(): void {
+    this.#released = true
+    for (const shard of this.#shards) shard.holds -= 1
+    // Emptied, so that a second release does nothing and superseded Maps do not live on.
+    this.#shards = []
+    this.#groups = []
+  }
+}
+
+const kindOf = (value: unknown): string => {
+  if (value === null || value === undefined) return String(value)
+  if (typeof value !== 'object') return `a ${typeof value}`
+  return `a ${value.constructor?.name ?? 'host object'}`
+}
