@@ -26,6 +26,7 @@ export interface Limits {
   readonly supersededTtlMs: number
 }
 
+/** The limits of a job that names none. */
 export const defaultLimits: Limits = {
   frameBytesMax: 32 * 1024,
   lingerMs: 5,
