@@ -150,7 +150,7 @@ export interface JetStreamSinkOptions {
   readonly id: string
   /** No wildcards. With a parallelism above 1, subtask `i` publishes on `subject.i`. */
   readonly subject: string
-  /** The stream that captures the subject. Default: the upper-cased id, made when none captures it. */
+  /** The stream that captures the subject. Default: the token of the upper-cased id, made if none does. */
   readonly stream?: string
 }
 
@@ -160,7 +160,7 @@ export interface JetStreamSink {
   readonly id: string
   /** With a parallelism above 1, subtask `i` publishes on `subject.i`: one writer owns a subject. */
   readonly subject: string
-  /** The stream that captures the subject; made when no stream captures it. Default: the upper-cased id. */
+  /** The stream that captures the subject; made when no stream captures it. Default: the token of the upper-cased id. */
   readonly stream: string | undefined
 }
 
