@@ -1,13 +1,13 @@
 /**
  * Builds the graph of a job, step by step.
  *
- * One untyped draft stands behind all the types of stream.ts. Every step answers a new frozen draft,
- * and every draft is a job, so that a job left unfinished is reported by `validate` and not by a
- * TypeError. What cannot be put into the graph (an argument of a wrong kind, an unknown option) is
- * kept in `graph.problems`.
+ * One untyped draft stands behind all the types of stream.ts. Every step answers a new frozen
+ * draft, and every draft is a job, so that a job left unfinished is reported by `validate` and not
+ * by a TypeError. What cannot be put into the graph (an argument of a wrong kind, an unknown
+ * option) is kept in `graph.problems`.
  *
- * How an edge comes about: after `keyBy` it is keyed; between equal parallelisms it is forward, so that
- * its ends run in one process; otherwise it is rebalance.
+ * How an edge comes about: after `keyBy` it is keyed; between equal parallelisms it is forward, so
+ * that its ends run in one process; otherwise it is rebalance.
  */
 import type { Actor, CheckpointOptions } from './contracts.js'
 import type {
@@ -60,7 +60,8 @@ export const job = (name: string, options: JobOptions = {}): NewJob => {
 
 const jobOptionNames = ['maxParallelism', 'durability', 'mailboxStorage', 'limits'] as const
 
-// Every step takes anything and answers a draft, so a draft is assignable to each type of stream.ts.
+// Every step takes anything and answers a draft, so a draft is assignable to each type of
+// stream.ts.
 interface Draft extends Job {
   readonly from: (source: unknown, options?: unknown) => Draft
   readonly keyBy: (keyOf: unknown) => Draft

@@ -32,8 +32,9 @@ export interface Context<E, S> {
 }
 
 /**
- * What happens to a record whose `receive` throws: `fail` (default) restarts the job from its latest
- * checkpoint, `skip` drops and counts it, `dead-letter` keeps it in the job's dead-letter stream.
+ * What happens to a record whose `receive` throws: `fail` (default) restarts the job from its
+ * latest checkpoint, `skip` drops and counts it, `dead-letter` keeps it in the job's dead-letter
+ * stream.
  */
 export type ErrorPolicy = 'fail' | 'skip' | 'dead-letter'
 
@@ -150,7 +151,10 @@ export interface JetStreamSinkOptions {
   readonly id: string
   /** No wildcards. With a parallelism above 1, subtask `i` publishes on `subject.i`. */
   readonly subject: string
-  /** The stream that captures the subject. Default: the token of the upper-cased id, made if none does. */
+  /**
+   * The stream that captures the subject. Default: the token of the upper-cased id, made if none
+   * does.
+   */
   readonly stream?: string
 }
 
@@ -158,9 +162,14 @@ export interface JetStreamSinkOptions {
 export interface JetStreamSink {
   readonly type: 'jetstream-sink'
   readonly id: string
-  /** With a parallelism above 1, subtask `i` publishes on `subject.i`: one writer owns a subject. */
+  /**
+   * With a parallelism above 1, subtask `i` publishes on `subject.i`: one writer owns a subject.
+   */
   readonly subject: string
-  /** The stream that captures the subject; made when no stream captures it. Default: the token of the upper-cased id. */
+  /**
+   * The stream that captures the subject; made when no stream captures it. Default: the token of
+   * the upper-cased id.
+   */
   readonly stream: string | undefined
 }
 

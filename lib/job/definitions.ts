@@ -1,9 +1,9 @@
 /**
  * Makes the definitions that jobs are built from: actors, sources, sinks.
  *
- * A definition keeps what the user wrote, unknown options too, and fills in the defaults. Nothing is
- * judged here: `validate` sees everything and reports all of it at once. For the same reason nothing
- * here throws, whatever a caller without a type checker passes.
+ * A definition keeps what the user wrote, unknown options too, and fills in the defaults. Nothing
+ * is judged here: `validate` sees everything and reports all of it at once. For the same reason
+ * nothing here throws, whatever a caller without a type checker passes.
  */
 import type {
   Actor,

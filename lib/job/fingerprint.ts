@@ -1,11 +1,11 @@
 /**
  * The fingerprint of a job graph: equal for equal graphs, whatever process computes it.
  *
- * It tells apart graphs whose checkpoints or whose processes do not fit together. It covers ids, types,
- * parallelism, edges, the names of codecs (io-ts spells out their structure), versions of state and the
- * number of key groups. It leaves out functions, whose text says nothing about what they do, and
- * settings that a restart may change: checkpointing, limits, durability. The order in which pipelines
- * were written does not matter either.
+ * It tells apart graphs whose checkpoints or whose processes do not fit together. It covers ids,
+ * types, parallelism, edges, the names of codecs (io-ts spells out their structure), versions of
+ * state and the number of key groups. It leaves out functions, whose text says nothing about what
+ * they do, and settings that a restart may change: checkpointing, limits, durability. The order in
+ * which pipelines were written does not matter either.
  */
 import type { Edge, JobGraph, Vertex } from './graph.js'
 

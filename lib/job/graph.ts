@@ -1,7 +1,8 @@
 /**
  * The dataflow of one job as plain, frozen data: vertices, edges and settings.
  *
- * The builder makes it, `validate` judges it, `plan` multiplies it by parallelism. Nothing here runs.
+ * The builder makes it, `validate` judges it, `plan` multiplies it by parallelism. Nothing here
+ * runs.
  */
 import type * as t from 'io-ts'
 import type { Key } from '../protocol/ids.js'
@@ -63,7 +64,10 @@ export interface CheckpointConfig {
   readonly minPauseMs: number
 }
 
-/** What is given up for speed: `strict` nothing; `process-crash` survives crashes of processes, not of hosts; `none` neither. */
+/**
+ * What is given up for speed: `strict` nothing; `process-crash` survives crashes of processes, not
+ * of hosts; `none` neither.
+ */
 export type Durability = 'strict' | 'process-crash' | 'none'
 
 /** The dataflow of one job as plain, frozen data. */

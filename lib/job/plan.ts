@@ -2,9 +2,9 @@
  * The plan: the graph times parallelism, which is what actually runs.
  *
  * Invariants
- *   PL1. Every vertex is a member of exactly one chain, and members are joined by forward edges only.
- *   PL2. A chain is entered at its head only. A vertex with several inputs is therefore a head, and a
- *        forward edge into it works as a rebalance edge: alignment needs its inputs to be channels.
+ *   PL1. Every vertex is a member of exactly one chain; only forward edges join members.
+ *   PL2. A chain is entered at its head only. A vertex with several inputs is therefore a head,
+ *        and a forward edge into it works as a rebalance edge: alignment needs channels.
  *   PL3. The key-group ranges of a chain's subtasks cover every group exactly once.
  *   PL4. State is at the head of a chain only, since a keyed edge always starts one.
  *
@@ -17,7 +17,9 @@ import { rangeOf } from '../protocol/key-group.js'
 import { fingerprintOf } from './fingerprint.js'
 import type { Edge, JobGraph, Vertex } from './graph.js'
 
-/** Vertices joined by forward edges: they run in one process by plain calls. Named by their head. */
+/**
+ * Vertices joined by forward edges: they run in one process by plain calls. Named by their head.
+ */
 export interface Chain {
   readonly id: string
   /** The head first, and every member before the members behind it. */

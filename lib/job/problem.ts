@@ -2,8 +2,8 @@
  * Problems of a job definition, as text that a person can act on.
  *
  * A job is judged as a whole: every check answers a list of problems, never the first one only, and
- * nothing here throws. Whatever the user wrote is quoted before it is shown, because a name may hold
- * line breaks or terminal escapes.
+ * nothing here throws. Whatever the user wrote is quoted before it is shown, because a name may
+ * hold line breaks or terminal escapes.
  */
 
 /** One thing that is wrong with a job, in plain text. */

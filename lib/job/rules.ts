@@ -1,8 +1,8 @@
 /**
  * Rules for single values of a job definition.
  *
- * A rule takes a value of any type and answers the problems that it has. `fields` applies rules to the
- * fields of an object and reports every field that no rule knows: a misspelt option must not be
+ * A rule takes a value of any type and answers the problems that it has. `fields` applies rules to
+ * the fields of an object and reports every field that no rule knows: a misspelt option must not be
  * dropped in silence.
  */
 import { bytesOf, isWellFormed } from '../protocol/names.js'
@@ -94,7 +94,9 @@ export const optional =
   (path, value) =>
     value === undefined ? [] : rule(path, value)
 
-/** A name: any well-formed text that is neither empty nor too long. Weird characters are just data. */
+/**
+ * A name: any well-formed text that is neither empty nor too long. Weird characters are just data.
+ */
 export const name: Rule = (path, value) => {
   const expected = `a text of 1 to ${nameBytesMax} bytes`
   if (typeof value !== 'string') return problem(path, expected, value, 'Give it a name.')

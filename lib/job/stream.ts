@@ -1,12 +1,12 @@
 /**
  * The types that a job is wired with. They are where a wrong wiring fails to compile.
  *
- * A stream is a description, never data: every method answers a new one, and the last is the job. What
- * runs behind these types is in builder.ts.
+ * A stream is a description, never data: every method answers a new one, and the last is the job.
+ * What runs behind these types is in builder.ts.
  *
  * Rules
- *   W1. An actor takes a stream whose every record it accepts. A record with more fields than it needs
- *       is one: records are validated at the source and not again between actors.
+ *   W1. An actor takes a stream whose every record it accepts, also one with more fields than it
+ *       needs: records are validated at the source and not again between actors.
  *   W2. An actor with state takes a keyed stream only: without a key no state can be chosen.
  *   W3. A sink takes what JSON can hold.
  *   W4. Behind an actor that emits nothing (`t.never`) there is no stream.
@@ -18,7 +18,10 @@ import type { Limits } from './limits.js'
 
 /** What `job` takes besides the name. */
 export interface JobOptions {
-  /** Number of key groups, and the highest parallelism ever. Fixed for the state's life. Default 128. */
+  /**
+   * Number of key groups, and the highest parallelism ever. Fixed for the state's life. Default
+   * 128.
+   */
   readonly maxParallelism?: number
   /** Default `strict`. */
   readonly durability?: Durability
@@ -31,7 +34,9 @@ export interface JobOptions {
 export interface OperatorOptions {
   /** Number of subtasks. Default 1. */
   readonly parallelism?: number
-  /** Names the operator in the job. Needed where one actor is used twice. Default: the actor's name. */
+  /**
+   * Names the operator in the job. Needed where one actor is used twice. Default: the actor's name.
+   */
   readonly id?: string
 }
 

@@ -2,8 +2,8 @@
  * Judges how the vertices of a graph hang together.
  *
  * What only follows from another problem is not reported: a vertex behind an operator that has no
- * input is fed as soon as that one is, and where an id is used twice nobody can say which of the two
- * an edge means.
+ * input is fed as soon as that one is, and where an id is used twice nobody can say which of the
+ * two an edge means.
  */
 import type { Edge, JobGraph, Vertex } from './graph.js'
 import { describe, type Problem, quote } from './problem.js'
@@ -190,7 +190,9 @@ const unkeyed = (path: string, inputs: readonly Edge[]): readonly Problem[] =>
 const emitsNothing = (codec: unknown): boolean =>
   typeof codec === 'object' && codec !== null && '_tag' in codec && codec._tag === 'NeverType'
 
-/** One problem per shortest cycle, so that every vertex that is on a cycle is named once at least. */
+/**
+ * One problem per shortest cycle, so that every vertex that is on a cycle is named once at least.
+ */
 const cycleProblems = (shape: Shape): readonly Problem[] => {
   const named = new Set<string>()
   return shape.clear.flatMap(vertex => {

@@ -1,8 +1,8 @@
 /**
  * Judges a whole job before anything starts.
  *
- * Every problem is reported, never the first only. A graph that comes out on the right is what `plan`
- * and everything behind it rely on.
+ * Every problem is reported, never the first only. A graph that comes out on the right is what
+ * `plan` and everything behind it rely on.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import { maxParallelismMax } from '../protocol/key-group.js'

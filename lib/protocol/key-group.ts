@@ -1,10 +1,10 @@
 /**
  * Key ⇒ key group ⇒ subtask.
  *
- * A key group is the unit of state ownership: state is stored by group, and a group moves as a whole
- * when the parallelism changes. Which group a key belongs to is therefore fixed for the state's life:
- * changing the hash below would send records to subtasks that do not hold their state. The golden
- * values in the tests guard it.
+ * A key group is the unit of state ownership: state is stored by group, and a group moves as a
+ * whole when the parallelism changes. Which group a key belongs to is therefore fixed for the
+ * state's life: changing the hash below would send records to subtasks that do not hold their
+ * state. The golden values in the tests guard it.
  *
  * Invariants
  *   K1. A key's group depends on the key and on maxParallelism only, never on the parallelism.

@@ -2,15 +2,16 @@
  * Names from users on the wire.
  *
  * Names of jobs and vertices are data: `token` turns each into something that is safe wherever it
- * goes. Names of streams and subjects belong to the user's own servers and cannot be escaped: they are
- * refused, with the reason, when a server would refuse them or they would reach too far. Measured on
- * nats-server 2.9: CR/LF in a subject forges protocol messages, stream names end at 255 characters.
+ * goes. Names of streams and subjects belong to the user's own servers and cannot be escaped: they
+ * are refused, with the reason, when a server would refuse them or they would reach too far.
+ * With `nats` 2.29, CR/LF in a subject forges protocol messages; nats-server 2.9 ends stream names at
+ * 255 characters.
  *
  * Invariants
  *   N1. `token` is injective: two names never share a token.
- *   N2. A token holds only `[A-Za-z0-9-]` and `=xx`. It is free of `_` and `.`, so that names joined by
- *       those are unambiguous: with `_` as the escape, job `a` in generation 20 and job `a ` would
- *       share stream names, and clearing away `SLUICE_a_*` would reach into job `a b`.
+ *   N2. A token holds only `[A-Za-z0-9-]` and `=xx`, and so none of the `_` and `.` that join names.
+ *       With `_` as the escape, job `a` in generation 20 and job `a ` would share stream names, and
+ *       clearing away `SLUICE_a_*` would reach into job `a b`.
  */
 
 /** The longest stream name that a server takes, in characters. */

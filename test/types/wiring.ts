@@ -1,6 +1,6 @@
 /**
- * What must compile and what must not. The compiler is the test: a wrong wiring that compiles makes its
- * `@ts-expect-error` an error, and the build fails. W1–W4 are the rules of lib/job/stream.ts.
+ * What must compile and what must not. The compiler is the test: a wrong wiring that compiles makes
+ * its `@ts-expect-error` an error, and the build fails. W1–W4 are the rules of lib/job/stream.ts.
  */
 import * as t from 'io-ts'
 import {
@@ -64,7 +64,9 @@ export const chained: Job = job('chained')
   .to(large, { parallelism: 3, id: 'large-totals' })
   .into(totalsOut, { parallelism: 3 })
 
-/** An actor that only consumes ends a pipeline (W4), and takes records with more than it needs (W1). */
+/**
+ * An actor that only consumes ends a pipeline (W4), and takes records with more than it needs (W1).
+ */
 export const consumed: Job = job('consumed')
   .from(orders)
   .to(audit, { parallelism: 2 })
@@ -114,7 +116,9 @@ export const decoded = actor({
 
 // What does not -----------------------------------------------------------------------------------
 
-/** Wrong wirings as graphs: what the compiler refuses, `validate` reports too where it can be seen. */
+/**
+ * Wrong wirings as graphs: what the compiler refuses, `validate` reports too where it can be seen.
+ */
 export const wrong: Readonly<Record<string, JobGraph>> = {
   statefulUnkeyed: job('stateful-unkeyed')
     .from(orders)
