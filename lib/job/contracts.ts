@@ -1,3 +1,9 @@
+/**
+ * What users write: actors, sources, sinks and checkpointing, as types.
+ *
+ * Definitions are plain frozen data around the user's own functions and codecs; making one starts
+ * nothing. `actor`, `jetstream` and `iterable` (definitions.ts) make them, `validate` judges them.
+ */
 import type * as t from 'io-ts'
 import type { Key } from '../protocol/ids.js'
 
@@ -15,7 +21,8 @@ export interface KeyedState<S> {
 
 /** What an actor sees while it handles one record. Valid only during the call. */
 export interface Context<E, S> {
-  readonly state: KeyedState<S>
+  /** State of the current record's key. Of type `never` in an actor that declares no `state`. */
+  readonly state: [S] extends [never] ? never : KeyedState<S>
   /** The current record's key. Undefined when the input is not keyed. */
   readonly key: Key | undefined
   /** Index of this parallel instance, from 0. */
@@ -25,20 +32,44 @@ export interface Context<E, S> {
 }
 
 /**
- * What happens to a record whose `receive` throws: `fail` (default) restarts the job from its latest
- * checkpoint, `skip` drops and counts it, `dead-letter` keeps it in the job's dead-letter stream.
+ * What happens to a record whose `receive` throws: `fail` (default) restarts the job from its
+ * latest checkpoint, `skip` drops and counts it, `dead-letter` keeps it in the job's dead-letter
+ * stream.
  */
 export type ErrorPolicy = 'fail' | 'skip' | 'dead-letter'
 
 /** Keyed state of an actor: how it is checked when restored, and what a new key starts with. */
 export interface StateSpec<S> {
   readonly codec: t.Type<S, unknown, unknown>
-  readonly initial: () => S
+  /** The value of a key that has none yet. */
+  readonly initial: () => NoInfer<S>
   /** Raise it when the meaning of the state changes. Default 1. */
   readonly version?: number
 }
 
-/** An actor: a stateful function over records, by name. Plain data; importing it starts nothing. */
+/** What `actor` takes. `A` is what it accepts, `E` what it emits, `S` its state per key. */
+export interface ActorOptions<A, E, S> {
+  /** Names the actor in its job, its checkpoints and its metrics. At most 128 bytes. */
+  readonly name: string
+  readonly accepts: t.Type<A, unknown, unknown>
+  /** `t.never` for an actor that only consumes. */
+  readonly emits: t.Type<E, unknown, unknown>
+  /** Left out by an actor that keeps nothing between records. Needs a keyed stream. */
+  readonly state?: StateSpec<S>
+  /**
+   * Handles one record. Synchronous: what a promise does after the call would belong to no
+   * checkpoint, so an async function does not compile.
+   */
+  // biome-ignore lint/suspicious/noConfusingVoidType: plain `void` would let an async function pass.
+  readonly receive: (ctx: Context<NoInfer<E>, NoInfer<S>>, record: NoInfer<A>) => void | undefined
+  /** What happens to a record whose `receive` throws. Default `fail`. */
+  readonly onError?: ErrorPolicy
+}
+
+/**
+ * An actor: a stateful function over records, by name. Plain data; importing it starts nothing.
+ * `S` is `never` for an actor without state.
+ */
 export interface Actor<A, E, S> {
   readonly type: 'actor'
   readonly name: string
@@ -49,6 +80,7 @@ export interface Actor<A, E, S> {
   readonly onError: ErrorPolicy
 }
 
+/** Where a source starts when its job has no checkpoint yet. Default: the first stored message. */
 export type SourceStart =
   | { readonly at: 'first' }
   /** The last message that is stored when the job first starts. */
@@ -56,7 +88,7 @@ export type SourceStart =
   /** Only messages stored after the job first started. */
   | { readonly at: 'new' }
   | { readonly at: 'sequence'; readonly sequence: number }
-  /** ISO 8601, `2026-01-31T12:00:00Z`. */
+  /** ISO 8601 with a zone, `2026-01-31T12:00:00Z`. */
   | { readonly at: 'time'; readonly time: string }
 
 /** Where a bounded source ends. `last`: the stream's last message when the job first started. */
@@ -64,6 +96,23 @@ export type SourceEnd =
   | { readonly at: 'last' }
   | { readonly at: 'sequence'; readonly sequence: number }
 
+/** What `jetstream.source` takes. */
+export interface JetStreamSourceOptions<A> {
+  /** Names the source in its job and its checkpoints. At most 128 bytes. */
+  readonly id: string
+  readonly stream: string
+  /** Only messages on this subject (wildcards allowed). Default: every message. */
+  readonly subject?: string
+  readonly accepts: t.Type<A, unknown, unknown>
+  /** Default `{ at: 'first' }`. */
+  readonly start?: SourceStart
+  /** Left out: unbounded. */
+  readonly end?: SourceEnd
+  /** What happens to a message that `accepts` refuses. Default `dead-letter`. */
+  readonly onRefused?: ErrorPolicy
+}
+
+/** A JetStream stream as a source of validated records; its position lives in the checkpoint. */
 export interface JetStreamSource<A> {
   readonly type: 'jetstream-source'
   readonly id: string
@@ -78,6 +127,14 @@ export interface JetStreamSource<A> {
   readonly onRefused: ErrorPolicy
 }
 
+/** What `iterable.source` takes. */
+export interface IterableSourceOptions<A> {
+  /** Names the source in its job and its checkpoints. At most 128 bytes. */
+  readonly id: string
+  /** Yields everything after the first `offset` records, the same ones every time it is called. */
+  readonly open: (offset: number) => Iterable<A>
+}
+
 /** Records made in the process itself; `open(n)` yields everything after the first `n` records. */
 export interface IterableSource<A> {
   readonly type: 'iterable-source'
@@ -85,25 +142,47 @@ export interface IterableSource<A> {
   readonly open: (offset: number) => Iterable<A>
 }
 
+/** Anything that records of type `A` come from. */
 export type Source<A> = JetStreamSource<A> | IterableSource<A>
 
+/** What `jetstream.sink` takes. */
+export interface JetStreamSinkOptions {
+  /** Names the sink in its job and its checkpoints. At most 128 bytes. */
+  readonly id: string
+  /** No wildcards. With a parallelism above 1, subtask `i` publishes on `subject.i`. */
+  readonly subject: string
+  /**
+   * The stream that captures the subject. Default: the token of the upper-cased id, made if none
+   * does.
+   */
+  readonly stream?: string
+}
+
+/** A JetStream subject as a transactional sink: every record is published exactly once, as JSON. */
 export interface JetStreamSink {
   readonly type: 'jetstream-sink'
   readonly id: string
-  /** With a parallelism above 1, subtask `i` publishes on `subject.i`: one writer owns a subject. */
+  /**
+   * With a parallelism above 1, subtask `i` publishes on `subject.i`: one writer owns a subject.
+   */
   readonly subject: string
-  /** The stream that captures the subject; made when no stream captures it. Default: the upper-cased id. */
+  /**
+   * The stream that captures the subject; made when no stream captures it. Default: the token of
+   * the upper-cased id.
+   */
   readonly stream: string | undefined
 }
 
+/** Anything that records go to. */
 export type Sink = JetStreamSink
 
+/** What `checkpoint` takes. Times in milliseconds. */
 export interface CheckpointOptions {
   /** Base rate of periodic checkpoints. At least 10. */
   readonly intervalMs: number
   /** Default `exactly-once`. */
   readonly mode?: 'exactly-once' | 'at-least-once'
-  /** An attempt that has not completed by then is aborted. Default 600 000. */
+  /** An attempt that has not completed by then is aborted. At least 10. Default 600 000. */
   readonly timeoutMs?: number
   /** No sooner than this after a completed checkpoint. Default 0. */
   readonly minPauseMs?: number

@@ -1,13 +1,23 @@
+/**
+ * The dataflow of one job as plain, frozen data: vertices, edges and settings.
+ *
+ * The builder makes it, `validate` judges it, `plan` multiplies it by parallelism. Nothing here
+ * runs.
+ */
 import type * as t from 'io-ts'
 import type { Key } from '../protocol/ids.js'
-import type { Actor, CheckpointOptions, Sink, Source } from './contracts.js'
+import type { Actor, Sink, Source } from './contracts.js'
 import type { Limits } from './limits.js'
+import type { Problem } from './problem.js'
 
 // The graph holds users' typed functions side by side, so its own element types are `unknown`:
 // the builder is what proves that neighbours fit.
+/** An actor whose types the builder has checked and the graph has forgotten. */
 export type AnyActor = Actor<unknown, unknown, unknown>
+/** A source whose type the builder has checked and the graph has forgotten. */
 export type AnySource = Source<unknown>
 
+/** One source, operator or sink of the graph, before parallelism. Ids are unique within a graph. */
 export type Vertex =
   | {
       readonly type: 'source'
@@ -30,6 +40,7 @@ export type Vertex =
       readonly codec: t.Type<unknown, unknown, unknown> | undefined
     }
 
+/** How records get from one vertex to the next. */
 export type Edge =
   /** One to one, same parallelism: the two ends run in one process (a chain). */
   | { readonly type: 'forward'; readonly from: string; readonly to: string }
@@ -39,8 +50,11 @@ export type Edge =
       readonly type: 'keyed'
       readonly from: string
       readonly to: string
-      readonly keyOf: (record: unknown) => Key
+      readonly keyOf: KeyOf
     }
+
+/** Chooses a record's key. Deterministic: a replayed record must get the same key. */
+export type KeyOf = (record: unknown) => Key
 
 /** Checkpointing with every default filled in. */
 export interface CheckpointConfig {
@@ -50,7 +64,10 @@ export interface CheckpointConfig {
   readonly minPauseMs: number
 }
 
-/** What is given up for speed: `strict` nothing; `process-crash` survives crashes of processes, not of hosts; `none` neither. */
+/**
+ * What is given up for speed: `strict` nothing; `process-crash` survives crashes of processes, not
+ * of hosts; `none` neither.
+ */
 export type Durability = 'strict' | 'process-crash' | 'none'
 
 /** The dataflow of one job as plain, frozen data. */
@@ -65,6 +82,30 @@ export interface JobGraph {
   /** Storage of the mailboxes. */
   readonly mailboxStorage: 'memory' | 'file'
   readonly limits: Limits
+  /** What the builder was given and could not put into the graph; `validate` reports it. */
+  readonly problems?: readonly Problem[]
 }
 
-export type { CheckpointOptions }
+/** A finished job: what a job file exports by default. Plain data; importing it starts nothing. */
+export interface Job {
+  readonly type: 'job'
+  readonly graph: JobGraph
+}
+
+/**
+ * Whether a value is a job. Looks at the shape only, so that a job made by another copy of this
+ * package is one too; whether it can run is for `validate` to say.
+ */
+export const isJob = (value: unknown): value is Job => {
+  if (typeof value !== 'object' || value === null) return false
+  if (!('type' in value) || value.type !== 'job' || !('graph' in value)) return false
+  const graph = value.graph
+  if (typeof graph !== 'object' || graph === null) return false
+  return (
+    'name' in graph &&
+    'vertices' in graph &&
+    Array.isArray(graph.vertices) &&
+    'edges' in graph &&
+    Array.isArray(graph.edges)
+  )
+}

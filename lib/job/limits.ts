@@ -1,4 +1,7 @@
-/** Every limit of a job, with its unit. Reaching one is back-pressure or a clear error, never a drop. */
+/**
+ * Every limit of a job, with its unit. Reaching one is back-pressure or a clear error, never a
+ * drop.
+ */
 export interface Limits {
   /** A frame is flushed when it reaches this size. */
   readonly frameBytesMax: number
@@ -8,7 +11,9 @@ export interface Limits {
   readonly channelBytesMax: number
   /** A frame without the server's acknowledgement for this long is sent again. */
   readonly ackTimeoutMs: number
-  /** A channel without any progress for this long, though it has frames to send, fails its subtask. */
+  /**
+   * A channel without any progress for this long, though it has frames to send, fails its subtask.
+   */
   readonly channelStallTimeoutMs: number
   /** Output of one sink subtask that waits for its checkpoint to complete. */
   readonly sinkPendingBytesMax: number
@@ -26,6 +31,7 @@ export interface Limits {
   readonly supersededTtlMs: number
 }
 
+/** The limits of a job that names none. */
 export const defaultLimits: Limits = {
   frameBytesMax: 32 * 1024,
   lingerMs: 5,

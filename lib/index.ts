@@ -1,0 +1,52 @@
+/** The public API: everything that a job file needs. Importing it starts nothing. */
+
+export { job } from './job/builder.js'
+export type {
+  Actor,
+  ActorOptions,
+  CheckpointOptions,
+  Context,
+  ErrorPolicy,
+  IterableSource,
+  IterableSourceOptions,
+  JetStreamSink,
+  JetStreamSinkOptions,
+  JetStreamSource,
+  JetStreamSourceOptions,
+  KeyedState,
+  Sink,
+  Source,
+  SourceEnd,
+  SourceStart,
+  StateSpec,
+} from './job/contracts.js'
+export { actor, iterable, jetstream } from './job/definitions.js'
+export type {
+  AnyActor,
+  AnySource,
+  CheckpointConfig,
+  Durability,
+  Edge,
+  Job,
+  JobGraph,
+  KeyOf,
+  Vertex,
+} from './job/graph.js'
+export { isJob } from './job/graph.js'
+export type { Limits } from './job/limits.js'
+export type { Problem } from './job/problem.js'
+export { problemText } from './job/problem.js'
+export type {
+  JobOptions,
+  KeyedStream,
+  NewJob,
+  NotJson,
+  OpenJob,
+  OperatorOptions,
+  SinkOptions,
+  StateNeedsKey,
+  Stream,
+  StreamDoesNotFit,
+} from './job/stream.js'
+export { validate } from './job/validate.js'
+export type { Key } from './protocol/ids.js'

@@ -1,0 +1,268 @@
+/**
+ * Builds the graph of a job, step by step.
+ *
+ * One untyped draft stands behind all the types of stream.ts. Every step answers a new frozen
+ * draft, and every draft is a job, so that a job left unfinished is reported by `validate` and not
+ * by a TypeError. What cannot be put into the graph (an argument of a wrong kind, an unknown
+ * option) is kept in `graph.problems`.
+ *
+ * How an edge comes about: after `keyBy` it is keyed; between equal parallelisms it is forward, so
+ * that its ends run in one process; otherwise it is rebalance.
+ */
+import type { Actor, CheckpointOptions } from './contracts.js'
+import type {
+  AnyActor,
+  AnySource,
+  CheckpointConfig,
+  Edge,
+  Job,
+  JobGraph,
+  KeyOf,
+  Vertex,
+} from './graph.js'
+import { defaultLimits, type Limits } from './limits.js'
+import { describe, type Problem } from './problem.js'
+import { isRecord, unknownOptions } from './rules.js'
+import type { JobOptions, NewJob, OperatorOptions, SinkOptions } from './stream.js'
+
+/**
+ * Starts a job. The name is its identity: a job that has run before resumes by it.
+ *
+ * @example
+ * export default job('flights')
+ *   .from(jetstream.source({ id: 'flights', stream: 'FLIGHTS', accepts: Flight }))
+ *   .keyBy(flight => flight.origin)
+ *   .to(delays, { parallelism: 2 })
+ *   .into(jetstream.sink({ id: 'delays-out', subject: 'delays' }))
+ *   .checkpoint({ intervalMs: 1_000 })
+ */
+export const job = (name: string, options: JobOptions = {}): NewJob => {
+  const given = isJobOptions(options) ? options : {}
+  return draft({
+    graph: {
+      name,
+      vertices: [],
+      edges: [],
+      maxParallelism: given.maxParallelism ?? 128,
+      checkpoint: undefined,
+      durability: given.durability ?? 'strict',
+      mailboxStorage: given.mailboxStorage ?? 'memory',
+      limits: limitsOf(given.limits),
+      problems: [
+        ...optionProblems('job', options, jobOptionNames),
+        ...(given.limits === undefined ? [] : optionProblems('limits', given.limits, undefined)),
+      ],
+    },
+    end: undefined,
+    keyOf: undefined,
+  })
+}
+
+const jobOptionNames = ['maxParallelism', 'durability', 'mailboxStorage', 'limits'] as const
+
+// Every step takes anything and answers a draft, so a draft is assignable to each type of
+// stream.ts.
+interface Draft extends Job {
+  readonly from: (source: unknown, options?: unknown) => Draft
+  readonly keyBy: (keyOf: unknown) => Draft
+  readonly to: (actor: unknown, options?: unknown) => Draft
+  readonly into: (sink: unknown, options?: unknown) => Draft
+  readonly checkpoint: (options: unknown) => Draft
+}
+
+interface Position {
+  readonly graph: JobGraph
+  /** The vertex that the next one is joined to. */
+  readonly end: Vertex | undefined
+  /** Set between `keyBy` and the vertex that it is for. */
+  readonly keyOf: KeyOf | undefined
+}
+
+const draft = (at: Position): Draft =>
+  Object.freeze({
+    type: 'job',
+    graph: frozen(at.graph),
+    from: (source, options) => draft(from(at, source, options)),
+    keyBy: keyOf => draft(keyBy(at, keyOf)),
+    to: (actor, options) => draft(to(at, actor, options)),
+    into: (sink, options) => draft(into(at, sink, options)),
+    checkpoint: options => draft(checkpoint(at, options)),
+  } satisfies Draft)
+
+const from = (at: Position, source: unknown, options: unknown): Position => {
+  if (!isSource(source)) {
+    const next = 'Pass what jetstream.source({ ... }) or iterable.source({ ... }) returned.'
+    return refused(at, 'from(source)', 'a source', source, next)
+  }
+  const { parallelism } = stepOptions(options)
+  const vertex: Vertex = { type: 'source', id: source.id, parallelism: parallelism ?? 1, source }
+  const fresh: Position = { ...at, end: undefined, keyOf: undefined }
+  return joined(
+    noted(fresh, optionProblems(`source ${describe(source.id)}`, options, ['parallelism'])),
+    vertex,
+  )
+}
+
+const keyBy = (at: Position, keyOf: unknown): Position => {
+  if (at.end === undefined)
+    return refused(
+      at,
+      'keyBy',
+      'a stream',
+      undefined,
+      'Call keyBy right after from(...) or to(...).',
+    )
+  if (isKeyOf(keyOf)) return { ...at, keyOf }
+  const next = 'Pass a function that takes a record and returns its key.'
+  // The stream counts as keyed, or every actor behind it would be reported as well.
+  return { ...refused(at, 'keyBy(keyOf)', 'a function', keyOf, next), keyOf: () => '' }
+}
+
+const to = (at: Position, actor: unknown, options: unknown): Position => {
+  if (!isActor(actor)) {
+    const next = 'Pass what actor({ ... }) returned.'
+    return refused(at, 'to(actor)', 'an actor', actor, next)
+  }
+  const { id = actor.name, parallelism } = stepOptions(options)
+  const noting = noted(
+    at,
+    optionProblems(`operator ${describe(id)}`, options, ['id', 'parallelism']),
+  )
+  return joined(noting, { type: 'operator', id, parallelism: parallelism ?? 1, actor })
+}
+
+const into = (at: Position, sink: unknown, options: unknown): Position => {
+  if (!isSink(sink)) {
+    const next = 'Pass what jetstream.sink({ ... }) returned.'
+    return { ...refused(at, 'into(sink)', 'a sink', sink, next), end: undefined, keyOf: undefined }
+  }
+  const { parallelism } = stepOptions(options)
+  const vertex: Vertex = {
+    type: 'sink',
+    id: sink.id,
+    parallelism: parallelism ?? 1,
+    sink,
+    codec: codecAt(at.end),
+  }
+  const next = joined(
+    noted(at, optionProblems(`sink ${describe(sink.id)}`, options, ['parallelism'])),
+    vertex,
+  )
+  return { ...next, end: undefined }
+}
+
+const checkpoint = (at: Position, options: unknown): Position => {
+  const noting = noted(at, [
+    ...(at.graph.checkpoint === undefined ? [] : [checkpointTwice]),
+    ...optionProblems('checkpoint', options, undefined),
+  ])
+  if (!isCheckpointOptions(options)) return noting
+  const config: CheckpointConfig = Object.freeze({
+    // Unknown options stay in, so that `validate` reports them next to the wrong ones.
+    ...options,
+    mode: options.mode ?? 'exactly-once',
+    timeoutMs: options.timeoutMs ?? 600_000,
+    minPauseMs: options.minPauseMs ?? 0,
+  })
+  return { ...noting, graph: { ...noting.graph, checkpoint: config } }
+}
+
+const checkpointTwice: Problem = {
+  path: 'checkpoint',
+  expected: 'one call of checkpoint(options)',
+  found: 'another one',
+  next: 'Remove one: a job has one kind of checkpoint.',
+}
+
+/** The position after a vertex that was joined to the stream's end. */
+const joined = (at: Position, vertex: Vertex): Position => {
+  const edges = at.end === undefined ? [] : [Object.freeze(edgeBetween(at.end, vertex, at.keyOf))]
+  return {
+    graph: {
+      ...at.graph,
+      vertices: [...at.graph.vertices, Object.freeze(vertex)],
+      edges: [...at.graph.edges, ...edges],
+    },
+    end: vertex,
+    keyOf: undefined,
+  }
+}
+
+const edgeBetween = (from: Vertex, to: Vertex, keyOf: KeyOf | undefined): Edge => {
+  const ends = { from: from.id, to: to.id }
+  if (keyOf !== undefined) return { type: 'keyed', ...ends, keyOf }
+  return { type: from.parallelism === to.parallelism ? 'forward' : 'rebalance', ...ends }
+}
+
+/** What encodes the records that leave a vertex. */
+const codecAt = (vertex: Vertex | undefined): Actor<never, unknown, never>['emits'] | undefined => {
+  if (vertex?.type === 'operator') return vertex.actor.emits
+  if (vertex?.type !== 'source') return undefined
+  return vertex.source.type === 'jetstream-source' ? vertex.source.accepts : undefined
+}
+
+const noted = (at: Position, problems: readonly Problem[]): Position => ({
+  ...at,
+  graph: { ...at.graph, problems: [...(at.graph.problems ?? []), ...problems] },
+})
+
+const refused = (
+  at: Position,
+  step: string,
+  expected: string,
+  found: unknown,
+  next: string,
+): Position => {
+  const after = at.end === undefined ? '' : ` after ${at.end.type} ${describe(at.end.id)}`
+  return noted(at, [{ path: `${step}${after}`, expected, found: describe(found), next }])
+}
+
+/** Problems of a step's options; `names` undefined: only that they are options at all. */
+const optionProblems = (
+  path: string,
+  options: unknown,
+  names: readonly string[] | undefined,
+): readonly Problem[] => {
+  if (options === undefined && names !== undefined) return []
+  if (isRecord(options)) return names === undefined ? [] : unknownOptions(path, options, names)
+  const next = 'Pass the options by name, in braces.'
+  return [{ path, expected: 'an object of options', found: describe(options), next }]
+}
+
+const limitsOf = (given: unknown): Limits => {
+  if (!isRecord(given)) return Object.freeze({ ...defaultLimits })
+  const set = Object.entries(given).filter(([, value]) => value !== undefined)
+  return Object.freeze({ ...defaultLimits, ...Object.fromEntries(set) })
+}
+
+const frozen = (graph: JobGraph): JobGraph =>
+  Object.freeze({
+    ...graph,
+    vertices: Object.freeze([...graph.vertices]),
+    edges: Object.freeze([...graph.edges]),
+    problems: Object.freeze([...(graph.problems ?? [])]),
+  })
+
+// The guards below look at the kind of a thing only: `validate` judges every field of it.
+
+const hasType = (value: unknown, ...types: readonly string[]): boolean =>
+  isRecord(value) && typeof value.type === 'string' && types.includes(value.type)
+
+const isSource = (value: unknown): value is AnySource =>
+  hasType(value, 'jetstream-source', 'iterable-source')
+
+const isActor = (value: unknown): value is AnyActor => hasType(value, 'actor')
+
+const isSink = (value: unknown): value is Extract<Vertex, { type: 'sink' }>['sink'] =>
+  hasType(value, 'jetstream-sink')
+
+const isKeyOf = (value: unknown): value is KeyOf => typeof value === 'function'
+
+const isJobOptions = (value: unknown): value is JobOptions => isRecord(value)
+
+const isCheckpointOptions = (value: unknown): value is CheckpointOptions => isRecord(value)
+
+const stepOptions = (value: unknown): OperatorOptions & SinkOptions =>
+  isStepOptions(value) ? value : {}
+
+const isStepOptions = (value: unknown): value is OperatorOptions & SinkOptions => isRecord(value)

@@ -1,0 +1,109 @@
+/**
+ * The types that a job is wired with. They are where a wrong wiring fails to compile.
+ *
+ * A stream is a description, never data: every method answers a new one, and the last is the job.
+ * What runs behind these types is in builder.ts.
+ *
+ * Rules
+ *   W1. An actor takes a stream whose every record it accepts, also one with more fields than it
+ *       needs: records are validated at the source and not again between actors.
+ *   W2. An actor with state takes a keyed stream only: without a key no state can be chosen.
+ *   W3. A sink takes what JSON can hold.
+ *   W4. Behind an actor that emits nothing (`t.never`) there is no stream.
+ */
+import type { Key } from '../protocol/ids.js'
+import type { Actor, CheckpointOptions, Sink, Source } from './contracts.js'
+import type { Durability, Job } from './graph.js'
+import type { Limits } from './limits.js'
+
+/** What `job` takes besides the name. */
+export interface JobOptions {
+  /**
+   * Number of key groups, and the highest parallelism ever. Fixed for the state's life. Default
+   * 128.
+   */
+  readonly maxParallelism?: number
+  /** Default `strict`. */
+  readonly durability?: Durability
+  /** Storage of the mailboxes. Default `memory`: what they lose is replayed from the sources. */
+  readonly mailboxStorage?: 'memory' | 'file'
+  readonly limits?: Partial<Limits>
+}
+
+/** What `to` takes besides the actor. */
+export interface OperatorOptions {
+  /** Number of subtasks. Default 1. */
+  readonly parallelism?: number
+  /**
+   * Names the operator in the job. Needed where one actor is used twice. Default: the actor's name.
+   */
+  readonly id?: string
+}
+
+/** What `into` takes besides the sink. */
+export interface SinkOptions {
+  /** Number of subtasks. Default 1. */
+  readonly parallelism?: number
+}
+
+/** Compile error: the stream carries records that the actor does not accept (W1). */
+export interface StreamDoesNotFit<Carries, Accepts> {
+  readonly 'the stream carries records that the actor does not accept': {
+    readonly carries: Carries
+    readonly accepts: Accepts
+  }
+}
+
+/** Compile error: the actor keeps state, so it needs a stream with a key (W2). */
+export interface StateNeedsKey {
+  readonly 'an actor with state needs a keyed stream: call keyBy first': never
+}
+
+/** Compile error: the stream carries values that JSON cannot hold (W3). */
+export interface NotJson<Carries> {
+  readonly 'the stream carries values that JSON cannot hold': Carries
+}
+
+type Fits<Carries, Accepts> = [Carries] extends [Accepts]
+  ? unknown
+  : StreamDoesNotFit<Carries, Accepts>
+
+type Stateless<S> = [S] extends [never] ? unknown : StateNeedsKey
+
+type Json<A> = [Extract<A, NotInJson>] extends [never] ? unknown : NotJson<Extract<A, NotInJson>>
+type NotInJson = undefined | bigint | symbol | ((...args: never) => unknown)
+
+/** What follows an actor: a stream of what it emits, or nothing if it emits nothing (W4). */
+export type After<E> = [E] extends [never] ? OpenJob : Stream<E>
+
+/** A job without a source. */
+export interface NewJob {
+  from<A>(source: Source<A>): Stream<A>
+}
+
+/** Records of type `A` on their way through a job. */
+export interface Stream<A> {
+  /** Chooses each record's key: equal keys meet in the same subtask, in order. */
+  keyBy(keyOf: (record: A) => Key): KeyedStream<A>
+  /** Sends the records through an actor without state. */
+  to<In, Out, S>(
+    actor: Actor<In, Out, S> & Fits<A, In> & Stateless<S>,
+    options?: OperatorOptions,
+  ): After<Out>
+  /** Sends the records into a sink. */
+  into(sink: Sink & Json<A>, options?: SinkOptions): OpenJob
+}
+
+/** Records of type `A` with a key each. */
+export interface KeyedStream<A> {
+  /** Sends the records through an actor, which may keep state per key. */
+  to<In, Out, S>(actor: Actor<In, Out, S> & Fits<A, In>, options?: OperatorOptions): After<Out>
+  /** Sends the records into a sink; equal keys meet in the same subtask of it. */
+  into(sink: Sink & Json<A>, options?: SinkOptions): OpenJob
+}
+
+/** A job that can run as it is, or be given another source or its checkpoints. */
+export interface OpenJob extends Job, NewJob {
+  /** Checkpoints the job periodically, and finishes it. Without it nothing survives a crash. */
+  checkpoint(options: CheckpointOptions): Job
+}
