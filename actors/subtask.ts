@@ -32,6 +32,7 @@ import type { ChannelId, Epoch, Generation, Key, SubtaskId } from '../lib/protoc
 import { keyGroupOf, subtaskOf } from '../lib/protocol/key-group.js'
 import type { Manifest, PartRef } from '../lib/protocol/manifest.js'
 import type { Decline, Report, SubtaskState } from '../lib/protocol/messages.js'
+import { token } from '../lib/protocol/names.js'
 import { SourcePosition } from '../lib/protocol/source-position.js'
 import { type CapturedState, KeyedStateStore } from '../lib/state/keyed-state.js'
 import {
@@ -706,7 +707,7 @@ const errorOf = (thrown: unknown): StreamError => {
 }
 
 /** Stream names hold no dots, spaces or wildcards. */
-const streamNameOf = (id: string): string => id.toUpperCase().replace(/[^A-Z0-9_-]/g, '_')
+const streamNameOf = (id: string): string => token(id.toUpperCase())
 
 const notJson = (sink: string, record: unknown): SluiceError =>
   new SluiceError(

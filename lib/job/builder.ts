@@ -45,7 +45,7 @@ export const job = (name: string, options: JobOptions = {}): NewJob => {
       edges: [],
       maxParallelism: given.maxParallelism ?? 128,
       checkpoint: undefined,
-      durability: given.durability ?? 'strict',
+      durability: given.durability ?? 'process-crash',
       mailboxStorage: given.mailboxStorage ?? 'memory',
       limits: limitsOf(given.limits),
       problems: [

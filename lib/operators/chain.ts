@@ -17,6 +17,8 @@ export type Collector = (record: unknown) => void
 export interface StateDriver {
   readonly view: KeyedState<unknown>
   setCurrent(key: Key, group: KeyGroup): void
+  /** Ends the record: whoever kept the view gets an error, not another key's state. */
+  clearCurrent(): void
   /** The stored value of the current key, without `initial()`. */
   peek(): unknown
   /** Puts back what `peek` answered. */
@@ -135,6 +137,7 @@ const failing = (
       try {
         const result: unknown = receive(view, record)
         if (result !== undefined) refuseResult(result)
+        state?.clearCurrent()
       } catch (thrown) {
         throw isOurs(thrown) ? thrown : new UserCodeError(operator, thrown)
       }
@@ -183,6 +186,7 @@ const lenient = (
         refused(record, thrown)
         return
       }
+      state?.clearCurrent()
       // Downstream failures are downstream's: they must not be taken for this actor's.
       for (const out of held) emit(out)
     },

@@ -6,9 +6,6 @@
 import type { ChannelId, Generation, SubtaskId, WorkerId } from './ids.js'
 import { token } from './names.js'
 
-/** Longest token of one name: keeps stream names under the server's 255 characters. */
-export const tokenLengthMax = 80
-
 export const subtaskId = (chain: string, index: number): SubtaskId => `${chain}/${index}`
 
 /** The index comes after the last slash: names may hold slashes themselves. */

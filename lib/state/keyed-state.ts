@@ -103,6 +103,18 @@ export class KeyedStateStore<S> {
     this.#key = undefined
   }
 
+  /** The stored value of the current key, without `initial()`; undefined when it has none. */
+  peek(): S | undefined {
+    return this.#shards[this.#at]?.entries.get(this.#current())
+  }
+
+  /** Puts back what `peek` answered before a record that failed. */
+  revert(value: S | undefined): void {
+    const key = this.#current()
+    if (value === undefined) this.#clear(key)
+    else if (this.peek() !== value) this.#set(key, value)
+  }
+
   /** Takes references to every group that has a key, and marks them shared (K1, K2). */
   capture(): CapturedState<S> {
     const shards: Shard<S>[] = []

@@ -89,7 +89,7 @@ test('defaults are filled in, for options that are undefined too', t => {
     .checkpoint({ intervalMs: 20, timeoutMs: undefined })
   t.deepEqual(graph.limits, defaultLimits)
   t.is(graph.maxParallelism, 128)
-  t.is(graph.durability, 'strict')
+  t.is(graph.durability, 'process-crash')
   t.is(graph.mailboxStorage, 'memory')
   t.is(graph.vertices[1].parallelism, 1)
   t.deepEqual(graph.checkpoint, {
