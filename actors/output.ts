@@ -263,7 +263,8 @@ export class Output {
     }
     const facts = await log.facts(this.stream)()
     if (E.isLeft(facts)) return { type: 'failed', error: facts.left }
-    return { type: 'empty', streamLastSequence: facts.right.lastSequence }
+    const { firstSequence, lastSequence } = facts.right
+    return { type: 'empty', firstSequence, lastSequence }
   }
 
   /** Reads headers on our subject up to its last message; there are few, except where strangers write. */

@@ -57,6 +57,7 @@ const command = (name: string, description: string): Command =>
 /** Sockets and threads that are still closing must not hold an ended command. */
 const exit = async (code: Promise<number>): Promise<void> => {
   process.exitCode = await code
+  process.removeAllListeners('disconnect')
   if (process.connected) process.disconnect()
   setTimeout(() => process.exit(), 250).unref()
 }

@@ -1,0 +1,37 @@
+/** Flights and mean delay per origin airport, exactly once. */
+import * as t from 'io-ts'
+import { actor, jetstream, job } from 'sluice'
+
+const Flight = t.type({
+  date: t.string,
+  delay: t.number,
+  distance: t.number,
+  origin: t.string,
+  destination: t.string,
+})
+const Delay = t.type({ origin: t.string, flights: t.number, meanDelay: t.number })
+
+const delays = actor({
+  name: 'delays',
+  accepts: Flight,
+  emits: Delay,
+  state: {
+    codec: t.type({ flights: t.number, total: t.number }),
+    initial: () => ({ flights: 0, total: 0 }),
+  },
+  receive: (ctx, flight) => {
+    ctx.state.update(draft => {
+      draft.flights += 1
+      draft.total += flight.delay
+    })
+    const { flights, total } = ctx.state.get()
+    ctx.emit({ origin: flight.origin, flights, meanDelay: total / flights })
+  },
+})
+
+export default job('flights')
+  .from(jetstream.source({ id: 'flights', stream: 'FLIGHTS', accepts: Flight, end: { at: 'last' } }))
+  .keyBy(flight => flight.origin)
+  .to(delays, { parallelism: 2 })
+  .into(jetstream.sink({ id: 'delays-out', subject: 'delays', stream: 'DELAYS' }))
+  .checkpoint({ intervalMs: 500, mode: 'exactly-once' })
