@@ -1,0 +1,98 @@
+/**
+ * Ephemeral consumers of a reader: no acknowledgements, in memory, gone by themselves.
+ *
+ *   C1. The identity of the stream is read after the consumer exists: a stream that was removed and
+ *       created again in between shows another creation time.
+ *   C2. A consumer starts at a sequence that is known when it exists, so that its successor can start at
+ *       the same place even when nothing was delivered.
+ */
+import * as E from 'fp-ts/lib/Either.js'
+import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
+import { AckPolicy, type ConsumerConfig, DeliverPolicy, nanos, nuid, ReplayPolicy } from 'nats'
+import { type StreamError, streamError } from '../../errors.js'
+import type { LogStart, ReadRequest } from '../../ports/event-log.js'
+import type { NatsLink } from './connection.js'
+import { thrownError } from './errors.js'
+import { isPattern, isStreamName } from './subjects.js'
+
+/** A consumer that nobody pulls from for so long disappears. */
+export const consumerInactiveMs = 30_000
+
+export interface OpenedConsumer {
+  readonly name: string
+  /** Stream sequence that it starts at, or the next one that exists (C2). */
+  readonly startSequence: number
+  readonly streamCreatedAt: string
+  readonly streamLastSequence: number
+}
+
+type StartConfig = Pick<ConsumerConfig, 'deliver_policy' | 'opt_start_seq' | 'opt_start_time'>
+
+const startConfig = (start: LogStart): StartConfig => {
+  switch (start.at) {
+    case 'first':
+      return { deliver_policy: DeliverPolicy.All }
+    case 'new':
+      return { deliver_policy: DeliverPolicy.New }
+    case 'sequence':
+      return {
+        deliver_policy: DeliverPolicy.StartSequence,
+        opt_start_seq: Math.max(1, start.sequence),
+      }
+    case 'time':
+      return { deliver_policy: DeliverPolicy.StartTime, opt_start_time: start.time }
+  }
+}
+
+/** What is wrong with a request, before anything of it reaches the wire. */
+export const requestProblem = (request: ReadRequest): StreamError | undefined => {
+  const { stream, subject, start, messagesMax, bytesMax } = request
+  const invalid = (what: string): StreamError => streamError('invalid', `Could not read: ${what}.`)
+  if (!isStreamName(stream)) return invalid(`${JSON.stringify(stream)} cannot be a stream`)
+  if (subject !== undefined && !isPattern(subject)) {
+    return invalid(`${JSON.stringify(subject)} is no subject`)
+  }
+  if (!(messagesMax >= 1 && bytesMax >= 1)) return invalid('the limits must be positive')
+  if (start.at === 'time' && Number.isNaN(Date.parse(start.time))) {
+    return invalid(`${JSON.stringify(start.time)} is no time`)
+  }
+  return undefined
+}
+
+/** Creates a consumer that starts at `start`. */
+export const openConsumer =
+  (
+    link: NatsLink,
+    request: ReadRequest,
+    start: LogStart,
+  ): TaskEither<StreamError, OpenedConsumer> =>
+  async () => {
+    try {
+      const { consumers, streams } = link.manager
+      const name = `sluice-${nuid.next()}`
+      const consumer = await consumers.add(request.stream, {
+        ...startConfig(start),
+        name,
+        ack_policy: AckPolicy.None,
+        replay_policy: ReplayPolicy.Instant,
+        inactive_threshold: nanos(consumerInactiveMs),
+        mem_storage: true,
+        ...(request.subject === undefined ? {} : { filter_subject: request.subject }),
+        ...(request.headersOnly === true ? { headers_only: true } : {}),
+      })
+      const stream = await streams.info(request.stream)
+      return E.right({
+        name,
+        startSequence: consumer.delivered.stream_seq + 1,
+        streamCreatedAt: stream.created,
+        streamLastSequence: stream.state.last_seq,
+      })
+    } catch (thrown) {
+      return E.left(thrownError(`read stream ${request.stream}`, thrown))
+    }
+  }
+
+/** Asks for the removal of a consumer and waits for no answer: it would disappear anyway. */
+export const dropConsumer = (link: NatsLink, stream: string, name: string): void => {
+  if (link.state === 'up') link.connection.publish(`$JS.API.CONSUMER.DELETE.${stream}.${name}`)
+}

@@ -1,0 +1,322 @@
+/**
+ * Reads a stream through pull consumers that are replaced whenever anything is in doubt.
+ *
+ *   V1. Messages are handed over in stream order, none twice and none left out: a message is taken only
+ *       when its number within the consumer is the next one, and a new consumer starts right behind the
+ *       last message that was handed over.
+ *   V2. A stream that is not the one reading began on, or that has lost its tail, is the failure `lost`.
+ *   V3. Tries in a row without a message between them are bounded.
+ *   V4. After `close`, or after `onFailed`, nothing is called any more.
+ *   V5. A session's inbox is its own: nothing meant for an earlier consumer can be taken for its.
+ */
+import * as E from 'fp-ts/lib/Either.js'
+import { createInbox, type Msg, type NatsError, type Subscription } from 'nats'
+import { type StreamError, streamError } from '../../errors.js'
+import type { LogReader, LogStart, ReadRequest } from '../../ports/event-log.js'
+import { crash } from './callbacks.js'
+import type { LinkStatus, NatsLink } from './connection.js'
+import {
+  consumerInactiveMs,
+  dropConsumer,
+  type OpenedConsumer,
+  openConsumer,
+  requestProblem,
+} from './consumer.js'
+import { DeliveryPosition } from './delivery.js'
+import { messageHeaders } from './messages.js'
+import { PullRequest, pullBytesMax, pullTiming } from './pull.js'
+
+/** Limits of the tries to get a consumer again. */
+export const readerRetry = { attemptsMax: 10, waitMs: 50, waitMaxMs: 2_000 } as const
+
+interface Session {
+  readonly consumer: string
+  readonly inbox: string
+  readonly subject: string
+  subscription: Subscription | undefined
+  nextDelivery: number
+  pulls: number
+  pull: PullRequest | undefined
+  alone: boolean
+  silentTicks: number
+  idleTicks: number
+}
+
+/** The client keeps the size on the wire, and does not declare it. */
+const hasSize = (message: Msg): message is Msg & { size(): number } => 'size' in message
+
+const sizeOf = (message: Msg, reply: string): number =>
+  hasSize(message) ? message.size() : message.subject.length + reply.length + message.data.length
+
+/** Starts reading; see `EventLog.read`. */
+export const openReader = (link: NatsLink, request: ReadRequest): LogReader =>
+  new PullReader(link, request)
+
+class PullReader implements LogReader {
+  private readonly position = new DeliveryPosition()
+  private readonly limits: { readonly messages: number; readonly bytes: number }
+  private readonly stopListening: () => void
+  private start: LogStart
+  private createdAt: string | undefined
+  private lastSeen = 0
+  private session: Session | undefined
+  private openings = 0
+  private failures = 0
+  private paused = false
+  private closed = false
+  private retry: NodeJS.Timeout | undefined
+  private ticker: NodeJS.Timeout | undefined
+
+  constructor(
+    private readonly link: NatsLink,
+    private readonly request: ReadRequest,
+  ) {
+    this.start = request.start
+    this.limits = {
+      messages: Math.floor(request.messagesMax),
+      bytes: Math.min(Math.floor(request.bytesMax), pullBytesMax),
+    }
+    this.stopListening = link.listen(status => this.onStatus(status))
+    const problem = requestProblem(request) ?? this.closedLink()
+    if (problem !== undefined) setImmediate(() => this.fail(problem))
+    else if (link.state === 'up') this.open()
+  }
+
+  pause(): void {
+    this.paused = true
+  }
+
+  resume(): void {
+    if (!this.paused) return
+    this.paused = false
+    const { session } = this
+    if (session === undefined || session.pull !== undefined) return
+    // Nobody answers for a consumer that is gone, so one that may be gone is not asked.
+    if (session.idleTicks * pullTiming.tickMs >= consumerInactiveMs / 2) this.replace()
+    else this.pull(session)
+  }
+
+  close(): void {
+    if (this.closed) return
+    this.closed = true
+    this.stopListening()
+    this.endSession()
+  }
+
+  private closedLink(): StreamError | undefined {
+    if (this.link.state !== 'closed') return undefined
+    return streamError('unavailable', `The connection to ${this.link.address} is closed.`)
+  }
+
+  private onStatus(status: LinkStatus): void {
+    switch (status.type) {
+      case 'disconnected':
+        this.endSession()
+        break
+      case 'reconnected':
+        this.open()
+        break
+      case 'closing':
+        this.close()
+        break
+      case 'closed':
+        if (status.error === undefined) this.close()
+        else this.fail(status.error)
+    }
+  }
+
+  /** Opens a consumer behind the last message handed over. */
+  private open(): void {
+    this.endSession()
+    const opening = this.openings
+    void openConsumer(this.link, this.request, this.start)().then(opened => {
+      if (opening !== this.openings || this.closed) {
+        if (E.isRight(opened)) dropConsumer(this.link, this.request.stream, opened.right.name)
+      } else if (E.isRight(opened)) this.begin(opened.right)
+      else if (opened.left.type === 'unavailable' || opened.left.type === 'timed-out') {
+        this.tryAgain(opened.left)
+      } else this.fail(opened.left)
+    })
+  }
+
+  private begin(opened: OpenedConsumer): void {
+    const { stream } = this.request
+    const lost = this.lostFacts(opened)
+    if (lost !== undefined) {
+      dropConsumer(this.link, stream, opened.name)
+      this.fail(lost)
+      return
+    }
+    this.createdAt = opened.streamCreatedAt
+    this.lastSeen = Math.max(this.lastSeen, opened.streamLastSequence)
+    this.start = { at: 'sequence', sequence: opened.startSequence }
+    const inbox = createInbox()
+    const session: Session = {
+      consumer: opened.name,
+      inbox,
+      subject: `$JS.API.CONSUMER.MSG.NEXT.${stream}.${opened.name}`,
+      subscription: undefined,
+      nextDelivery: 1,
+      pulls: 0,
+      pull: undefined,
+      alone: false,
+      silentTicks: 0,
+      idleTicks: 0,
+    }
+    this.session = session
+    session.subscription = this.link.connection.subscribe(`${inbox}.*`, {
+      callback: (error, message) => this.onMessage(session, error, message),
+    })
+    this.ticker = setInterval(() => this.tick(session), pullTiming.tickMs)
+    if (!this.paused) this.pull(session)
+  }
+
+  /** V2. What was seen once must still be there. */
+  private lostFacts(opened: OpenedConsumer): StreamError | undefined {
+    const { stream } = this.request
+    const next =
+      'Start the job from a checkpoint whose offset the stream still holds, or afresh under another name.'
+    if (this.createdAt !== undefined && this.createdAt !== opened.streamCreatedAt) {
+      const text = `Stream ${stream} was removed and created again while it was read (${this.createdAt}, now ${opened.streamCreatedAt}).`
+      return streamError('lost', text, { next })
+    }
+    if (opened.streamLastSequence >= this.lastSeen) return undefined
+    const text = `Stream ${stream} held messages up to ${this.lastSeen} and now ends at ${opened.streamLastSequence}.`
+    return streamError('lost', text, { next })
+  }
+
+  private pull(session: Session): void {
+    session.pulls += 1
+    session.idleTicks = 0
+    session.silentTicks = 0
+    session.pull = new PullRequest(session.pulls, this.limits, session.alone)
+    this.link.connection.publish(session.subject, session.pull.encode(), {
+      reply: `${session.inbox}.${session.pulls}`,
+    })
+  }
+
+  private finishPull(session: Session, tooLarge: boolean): void {
+    session.alone = session.pull?.nextAlone(tooLarge, this.limits.bytes) ?? false
+    session.pull = undefined
+    if (!this.paused) this.pull(session)
+  }
+
+  private onMessage(session: Session, error: NatsError | null, message: Msg): void {
+    if (this.session !== session) return
+    if (error !== null) {
+      const text = `Reading stream ${this.request.stream} is not permitted: ${error.message}.`
+      this.fail(streamError('refused', text))
+      return
+    }
+    session.silentTicks = 0
+    const { reply } = message
+    if (reply === undefined || reply === '') this.onSignal(session, message)
+    else if (this.position.read(reply) && this.position.consumerSequence === session.nextDelivery) {
+      this.take(session, message, sizeOf(message, reply))
+    } else this.tryAgain(this.doubt(`expected delivery ${session.nextDelivery}, got ${reply}`))
+  }
+
+  private take(session: Session, message: Msg, bytes: number): void {
+    const sequence = this.position.streamSequence
+    session.nextDelivery += 1
+    this.start = { at: 'sequence', sequence: sequence + 1 }
+    if (sequence > this.lastSeen) this.lastSeen = sequence
+    this.failures = 0
+    const finished = session.pull?.take(bytes) ?? false
+    this.hand(message, sequence)
+    if (finished && this.session === session) this.finishPull(session, false)
+  }
+
+  private hand(message: Msg, sequence: number): void {
+    try {
+      this.request.onMessage({
+        sequence,
+        subject: message.subject,
+        payload: message.data,
+        headers: messageHeaders(message.headers),
+      })
+    } catch (thrown) {
+      crash(thrown)
+    }
+  }
+
+  /** What the server says about a pull request or the consumer. */
+  private onSignal(session: Session, message: Msg): void {
+    const { headers } = message
+    const ours = session.pull?.is(Number(message.subject.slice(session.inbox.length + 1))) ?? false
+    const said = headers?.description.toLowerCase() ?? ''
+    if (headers?.code === 100) {
+      this.onHeartbeat(session, headers.get('Nats-Last-Consumer'))
+      return
+    }
+    const tooLarge = said.includes('maxbytes')
+    const finished =
+      headers?.code === 404 ||
+      headers?.code === 408 ||
+      (headers?.code === 409 && (tooLarge || said.includes('batch completed')))
+    if (!finished) this.tryAgain(this.doubt(`status ${headers?.code} ${said}`))
+    else if (ours) this.finishPull(session, tooLarge)
+  }
+
+  /** Everything before the heartbeat was sent before it, so it also proves that nothing is missing. */
+  private onHeartbeat(session: Session, lastDelivery: string): void {
+    if (lastDelivery === '' || Number(lastDelivery) === session.nextDelivery - 1) return
+    this.tryAgain(this.doubt(`delivery ${lastDelivery} did not arrive`))
+  }
+
+  private tick(session: Session): void {
+    if (session.pull === undefined) {
+      session.idleTicks += 1
+      return
+    }
+    session.silentTicks += 1
+    if (session.silentTicks > pullTiming.silentTicks) this.tryAgain(this.doubt('it is silent'))
+    else if (session.pull.tick()) this.finishPull(session, false)
+  }
+
+  private doubt(what: string): StreamError {
+    const text = `Reading stream ${this.request.stream} is in doubt: ${what}.`
+    return streamError('unavailable', text)
+  }
+
+  /** Replaces the consumer after a while, unless that has been tried too often (V3). */
+  private tryAgain(error: StreamError): void {
+    this.endSession()
+    if (this.link.state !== 'up') return
+    this.failures += 1
+    if (this.failures > readerRetry.attemptsMax) {
+      const text = `Reading stream ${this.request.stream} failed ${this.failures} times in a row. ${error.message}`
+      this.fail(streamError('unavailable', text, { cause: error }))
+      return
+    }
+    const waitMs = Math.min(readerRetry.waitMs * 2 ** (this.failures - 1), readerRetry.waitMaxMs)
+    this.retry = setTimeout(() => this.open(), waitMs)
+  }
+
+  private replace(): void {
+    this.endSession()
+    if (this.link.state === 'up') this.open()
+  }
+
+  /** Also forgets an opening that is under way. */
+  private endSession(): void {
+    this.openings += 1
+    clearTimeout(this.retry)
+    clearInterval(this.ticker)
+    const { session } = this
+    if (session === undefined) return
+    this.session = undefined
+    session.subscription?.unsubscribe()
+    dropConsumer(this.link, this.request.stream, session.consumer)
+  }
+
+  private fail(error: StreamError): void {
+    if (this.closed) return
+    this.close()
+    try {
+      this.request.onFailed(error)
+    } catch (thrown) {
+      crash(thrown)
+    }
+  }
+}
