@@ -9,7 +9,7 @@
 import * as E from 'fp-ts/lib/Either.js'
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
 import { Redis, type RedisOptions } from 'ioredis'
-import { type StreamError, streamError } from '../../errors.js'
+import { messageOf, type StreamError, streamError } from '../../errors.js'
 import { redisError } from './errors.js'
 
 export type RedisRole = 'control' | 'snapshots'
@@ -53,11 +53,17 @@ export const connectRedis =
     } catch (thrown) {
       redis.disconnect()
       // `connect` only says that the connection was closed; the reason came as an event before.
-      return E.left(redisError(place, 'connect', watch.lastError() ?? thrown))
+      return E.left(redisError(place, 'connect', handshakeError(watch.lastError() ?? thrown)))
     }
     watch.established()
     return E.right({ redis, place, close: () => close(redis, watch.closing) })
   }
+
+/** A handshake without an answer leaves nothing unknown: the server is not reachable as Redis. */
+const handshakeError = (thrown: unknown): unknown =>
+  /Command timed out/.test(messageOf(thrown))
+    ? new Error('ETIMEDOUT: no answer to the handshake')
+    : thrown
 
 const invalidUrl = streamError('invalid', 'the Redis URL cannot be read', {
   next: 'Write it as redis://user:password@host:port/db.',

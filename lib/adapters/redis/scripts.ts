@@ -270,5 +270,7 @@ export const runScript = async (
     if (!(thrown instanceof Error && thrown.message.startsWith('NOSCRIPT'))) throw thrown
     return redis.eval(lua, keys.length, ...keys, ...args)
   })
-  return Array.isArray(reply) ? reply.map(String) : []
+  // An answer of another shape must never pass for a success.
+  if (!Array.isArray(reply) || reply.length === 0) throw new Error(`no reply: ${String(reply)}`)
+  return reply.map(String)
 }

@@ -152,7 +152,16 @@ const acquire = async (
   // A job whose keys live for ever is listed without an end: if its record is gone, it was lost.
   const known = (await redis.zscore(jobsKey, job)) === 'inf'
   const keys = [metaKey(job), leaseKey(job), completedKey(job), historyKey(job)]
-  const args = [run, milliseconds(leaseMs), graph, flag(mustExist), now, newJobId, job, flag(known)]
+  const args = [
+    run,
+    milliseconds(leaseMs),
+    graph,
+    flag(mustExist),
+    Math.floor(now),
+    newJobId,
+    job,
+    flag(known),
+  ]
   const [outcome, ...rest] = await send(connection, scripts.acquire, keys, args)
   if (outcome === 'held') {
     const [holder = '', left = '0'] = rest
@@ -204,6 +213,7 @@ const commit = async (
   untilSettled(connection, claim.job, async seen => {
     const { job } = claim
     const parts = manifest.parts.map(part => partKey(job, part))
+    const needed = new Set(parts)
     const superseded = await partsOf(connection, job, seen)
     const reply = await send(
       connection,
@@ -216,7 +226,7 @@ const commit = async (
         manifestKey(job, seen ?? 0),
         ...parts,
         // A part that both checkpoints need stays.
-        ...superseded.filter(key => !parts.includes(key)),
+        ...superseded.filter(key => !needed.has(key)),
       ],
       [
         ...identity(claim),
