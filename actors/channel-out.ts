@@ -150,7 +150,9 @@ export class ChannelOut {
         streamError(
           'full',
           `a record of ${bytes} bytes on channel ${this.channel} is larger than a message of this NATS server may be (${this.options.log.payloadBytesMax} bytes)`,
-          { next: "Make the record smaller, or raise 'max_payload' in the server's configuration." },
+          {
+            next: "Make the record smaller, or raise 'max_payload' in the server's configuration.",
+          },
         ),
       )
     }

@@ -47,7 +47,10 @@ export const claimJob = async (
   if (E.isLeft(claimed)) return claimed
   if (fresh && !claimed.right.created) {
     const { claim } = claimed.right
-    const ended = await ports.store.end(claim, 'canceled', { reason: 'started afresh', ttlMs: givenUpTtlMs })()
+    const ended = await ports.store.end(claim, 'canceled', {
+      reason: 'started afresh',
+      ttlMs: givenUpTtlMs,
+    })()
     if (E.isLeft(ended)) return ended
     const again = await acquire(request, false, ports)
     return E.isLeft(again) ? again : keepIdentity(again.right, job, ports)
@@ -63,7 +66,14 @@ const acquire = async (
   const { job, run, graph, leaseMs } = request
   let holder: { readonly run: string; readonly until: number } | undefined
   for (;;) {
-    const outcome = await store.acquire({ job, run, leaseMs, graph, mustExist, now: scheduler.wallClock() })()
+    const outcome = await store.acquire({
+      job,
+      run,
+      leaseMs,
+      graph,
+      mustExist,
+      now: scheduler.wallClock(),
+    })()
     if (E.isLeft(outcome)) return outcome
     const { right } = outcome
     if (right.type === 'acquired') return E.right(right)
@@ -87,7 +97,9 @@ const forgotten = (job: string): StreamError =>
   streamError(
     'lost',
     `job '${job}' has run on this NATS before, but this Redis does not know it: its checkpoints are in another Redis, or are lost`,
-    { next: 'Point --redis at the Redis that holds its checkpoints; or, to start from nothing, add --fresh.' },
+    {
+      next: 'Point --redis at the Redis that holds its checkpoints; or, to start from nothing, add --fresh.',
+    },
   )
 
 const quote = (name: string): string => (/^[\w.-]+$/.test(name) ? name : `'${name}'`)
@@ -134,7 +146,7 @@ export const checkDurability = async (
   if (evicts) {
     return refuse(
       `Redis may evict checkpoints: its maxmemory-policy is '${policy}'`,
-      "Set it with: redis-cli config set maxmemory-policy noeviction",
+      'Set it with: redis-cli config set maxmemory-policy noeviction',
     )
   }
   if (durability !== 'none' && !appendOnly) {

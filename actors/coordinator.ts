@@ -85,7 +85,9 @@ export class CoordinatorActor {
 
   start(): void {
     const { plan, ports } = this.options
-    this.unsubscribe = ports.bus.subscribe(coordinatorSubject(plan.job), payload => this.hear(payload))
+    this.unsubscribe = ports.bus.subscribe(coordinatorSubject(plan.job), payload =>
+      this.hear(payload),
+    )
     this.renewPeriodically()
     this.dispatch({ type: 'started' })
   }
@@ -130,8 +132,16 @@ export class CoordinatorActor {
     if (this.stepping || this.ended) return
     this.stepping = true
     const { scheduler } = this.options.ports
-    for (let next = this.queue.shift(); next !== undefined && !this.ended; next = this.queue.shift()) {
-      const stamped = { ...next, now: scheduler.now(), random: scheduler.random() } as CoordinatorEvent
+    for (
+      let next = this.queue.shift();
+      next !== undefined && !this.ended;
+      next = this.queue.shift()
+    ) {
+      const stamped = {
+        ...next,
+        now: scheduler.now(),
+        random: scheduler.random(),
+      } as CoordinatorEvent
       const [state, effects] = stepCoordinator(this.state, stamped)
       this.state = state
       for (const effect of effects) this.perform(effect)
@@ -202,14 +212,16 @@ export class CoordinatorActor {
   private async beginGeneration(): Promise<void> {
     const begun = await this.options.ports.store.beginGeneration(this.options.claim)()
     if (E.isRight(begun)) this.dispatch({ type: 'generation-begun', ...begun.right })
-    else if (!this.fencedBy(begun.left)) this.dispatch({ type: 'generation-failed', error: begun.left })
+    else if (!this.fencedBy(begun.left))
+      this.dispatch({ type: 'generation-failed', error: begun.left })
   }
 
   /** Removes what older generations left, makes what this one needs. */
   private async prepareMailboxes(generation: Generation): Promise<void> {
     const { plan, ports } = this.options
     const { limits, mailboxStorage } = plan.graph
-    const failed = (error: StreamError): void => this.dispatch({ type: 'mailboxes-failed', generation, error })
+    const failed = (error: StreamError): void =>
+      this.dispatch({ type: 'mailboxes-failed', generation, error })
     const removed = await this.removeMailboxes(generation)
     if (E.isLeft(removed)) return failed(removed.left)
     for (const subtask of plan.subtasks) {
@@ -246,7 +258,8 @@ export class CoordinatorActor {
   private async allocate(generation: Generation): Promise<void> {
     const epoch = await this.options.ports.store.allocate(this.options.claim, generation)()
     if (E.isRight(epoch)) this.dispatch({ type: 'epoch-allocated', generation, epoch: epoch.right })
-    else if (!this.fencedBy(epoch.left)) this.dispatch({ type: 'allocation-failed', generation, error: epoch.left })
+    else if (!this.fencedBy(epoch.left))
+      this.dispatch({ type: 'allocation-failed', generation, error: epoch.left })
   }
 
   private async commit(effect: Extract<CoordinatorEffect, { type: 'commit' }>): Promise<void> {
@@ -277,13 +290,20 @@ export class CoordinatorActor {
       bytes: parts.reduce((sum, part) => sum + part.bytes, 0),
     }
     const { supersededTtlMs, historyMax } = plan.graph.limits
-    const outcome = await ports.store.commit(claim, manifest, { supersededTtlMs, history, historyMax })()
+    const outcome = await ports.store.commit(claim, manifest, {
+      supersededTtlMs,
+      history,
+      historyMax,
+    })()
     if (E.isRight(outcome)) {
       const { right } = outcome
       if (right.type === 'committed' || right.type === 'already-committed') {
         this.dispatch({ type: 'committed', generation, epoch })
       } else if (right.type === 'fenced') {
-        this.dispatch({ type: 'fenced', reason: `term ${right.term}, generation ${right.generation} own the job` })
+        this.dispatch({
+          type: 'fenced',
+          reason: `term ${right.term}, generation ${right.generation} own the job`,
+        })
       } else if (right.type === 'parts-missing') {
         const facts = `the store has lost the parts of ${right.subtasks.join(', ')}`
         this.dispatch({ type: 'commit-refused', generation, epoch, reason: 'parts-missing', facts })
@@ -299,11 +319,18 @@ export class CoordinatorActor {
     if (error.type === 'timed-out' || error.type === 'unavailable') {
       // Unknown outcome: asked again, never assumed (P5). A newer generation re-reads the truth itself.
       this.retry(() => {
-        if ('generation' in this.state.phase && this.state.phase.generation === generation) void this.commit(effect)
+        if ('generation' in this.state.phase && this.state.phase.generation === generation)
+          void this.commit(effect)
       })
       return
     }
-    this.dispatch({ type: 'commit-refused', generation, epoch, reason: 'failed', facts: error.message })
+    this.dispatch({
+      type: 'commit-refused',
+      generation,
+      epoch,
+      reason: 'failed',
+      facts: error.message,
+    })
   }
 
   private async recordAborted({
@@ -323,11 +350,18 @@ export class CoordinatorActor {
     }
     const recorded = await ports.store.recordAborted(claim, entry, plan.graph.limits.historyMax)()
     if (E.isLeft(recorded) && !this.fencedBy(recorded.left)) {
-      this.note({ type: 'store-trouble', doing: `recording aborted checkpoint ${epoch}`, error: recorded.left })
+      this.note({
+        type: 'store-trouble',
+        doing: `recording aborted checkpoint ${epoch}`,
+        error: recorded.left,
+      })
     }
   }
 
-  private async setStatus({ status, reason }: Extract<CoordinatorEffect, { type: 'set-status' }>): Promise<void> {
+  private async setStatus({
+    status,
+    reason,
+  }: Extract<CoordinatorEffect, { type: 'set-status' }>): Promise<void> {
     const { claim, ports } = this.options
     const set = await ports.store.setStatus(claim, status, reason)()
     if (E.isLeft(set) && !this.fencedBy(set.left)) {

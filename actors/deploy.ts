@@ -45,7 +45,9 @@ const digests: Digests = {
 }
 
 function asStreamError(thrown: unknown): StreamError {
-  return thrown instanceof SluiceError ? thrown.error : streamError('invalid', messageOf(thrown), { cause: thrown })
+  return thrown instanceof SluiceError
+    ? thrown.error
+    : streamError('invalid', messageOf(thrown), { cause: thrown })
 }
 
 /** A dead coordinator's job may be taken over after this time. */
@@ -82,7 +84,12 @@ const openLinks = async (
     url: redisUrl,
     name,
     role,
-    onStatus: status => trouble(status.type === 'lost' ? `${status.error.message}; reconnecting` : 'the connection to Redis is back'),
+    onStatus: status =>
+      trouble(
+        status.type === 'lost'
+          ? `${status.error.message}; reconnecting`
+          : 'the connection to Redis is back',
+      ),
   })()
   if (E.isLeft(redis)) {
     await link.right.close()()
@@ -144,7 +151,8 @@ export const runWorker = async (options: {
     finish({ type: 'failed', error }),
   )
   link.listen(status => {
-    if (status.type === 'closed' && status.error !== undefined) finish({ type: 'failed', error: status.error })
+    if (status.type === 'closed' && status.error !== undefined)
+      finish({ type: 'failed', error: status.error })
   })
   actor.start()
   return E.right({
@@ -192,7 +200,11 @@ const startHeartbeat = (
 }
 
 export type CoordinatorOutcome =
-  | { readonly type: 'ended'; readonly status: 'finished' | 'canceled' | 'failed'; readonly reason: string | undefined }
+  | {
+      readonly type: 'ended'
+      readonly status: 'finished' | 'canceled' | 'failed'
+      readonly reason: string | undefined
+    }
   | { readonly type: 'fenced'; readonly reason: string }
   | { readonly type: 'failed'; readonly error: StreamError }
 
@@ -223,7 +235,10 @@ export const runCoordinator = async (options: {
           graph: plan.fingerprint,
           leaseMs,
           fresh,
-          onWaiting: ms => trouble(`another run holds job '${plan.job}'; waiting up to ${Math.ceil(ms)} ms to see whether it lives`),
+          onWaiting: ms =>
+            trouble(
+              `another run holds job '${plan.job}'; waiting up to ${Math.ceil(ms)} ms to see whether it lives`,
+            ),
         },
         ports,
       )
@@ -246,12 +261,14 @@ export const runCoordinator = async (options: {
     onNote,
     onState,
     onEnded: ({ phase }) => {
-      if (phase.type === 'ended') finish({ type: 'ended', status: phase.status, reason: phase.reason })
+      if (phase.type === 'ended')
+        finish({ type: 'ended', status: phase.status, reason: phase.reason })
       else if (phase.type === 'fenced') finish({ type: 'fenced', reason: phase.reason })
     },
   })
   link.listen(status => {
-    if (status.type === 'closed' && status.error !== undefined) finish({ type: 'failed', error: status.error })
+    if (status.type === 'closed' && status.error !== undefined)
+      finish({ type: 'failed', error: status.error })
   })
   actor.start()
   return E.right({
@@ -296,7 +313,8 @@ const settingsOf = (plan: Plan, term: number, jobId: string): CoordinatorSetting
 
 /** An iterable may end, too: whether it does is its own affair. */
 const isBounded = (vertex: Plan['chains'][number]['members'][number] | undefined): boolean =>
-  vertex?.type === 'source' && (vertex.source.type === 'iterable-source' || vertex.source.end !== undefined)
+  vertex?.type === 'source' &&
+  (vertex.source.type === 'iterable-source' || vertex.source.end !== undefined)
 
 const defaultRestart = exponentialDelay({
   initialMs: 1_000,
@@ -311,7 +329,12 @@ export const withStore = async <A>(
   redisUrl: string,
   use: (store: JobStore) => Promise<E.Either<StreamError, A>>,
 ): Promise<E.Either<StreamError, A>> => {
-  const redis = await connectRedis({ url: redisUrl, name: 'sluice cli', role: 'control', onStatus: () => {} })()
+  const redis = await connectRedis({
+    url: redisUrl,
+    name: 'sluice cli',
+    role: 'control',
+    onStatus: () => {},
+  })()
   if (E.isLeft(redis)) return redis
   try {
     return await use(redisJobStore(redis.right))
@@ -323,7 +346,8 @@ export const withStore = async <A>(
 /** The control bus alone, for a command that says one thing. */
 export const withBus = async (
   natsUrl: string,
-  send: (bus: ControlBus) => void): Promise<E.Either<StreamError, void>> => {
+  send: (bus: ControlBus) => void,
+): Promise<E.Either<StreamError, void>> => {
   const link = await connectNats({ url: natsUrl, name: 'sluice cli', jetstream: false })()
   if (E.isLeft(link)) return link
   send(natsControlBus(link.right))
@@ -332,7 +356,10 @@ export const withBus = async (
 }
 
 /** Checks that both servers can be used, before any process is started. */
-export const probe = async (servers: Servers, durability: Plan['graph']['durability']): Promise<E.Either<StreamError, void>> => {
+export const probe = async (
+  servers: Servers,
+  durability: Plan['graph']['durability'],
+): Promise<E.Either<StreamError, void>> => {
   const links = await openLinks(servers, 'sluice probe', 'control', () => {})
   if (E.isLeft(links)) return links
   const durable = await checkDurability(durability, redisJobStore(links.right.redis))

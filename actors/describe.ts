@@ -18,7 +18,8 @@ export const describeNote = (note: Note): string => {
     case 'worker-lost':
       return `worker ${note.worker} is lost: ${note.reason}`
     case 'failed': {
-      const then = note.delayMs === undefined ? 'giving up' : `restarting in ${Math.round(note.delayMs)} ms`
+      const then =
+        note.delayMs === undefined ? 'giving up' : `restarting in ${Math.round(note.delayMs)} ms`
       return `generation ${note.generation} failed: ${note.reason}; ${then}`
     }
     case 'checkpoint-completed':

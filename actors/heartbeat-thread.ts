@@ -23,16 +23,24 @@ const Data = t.type({
   mark: new t.Type<SharedArrayBuffer>(
     'SharedArrayBuffer',
     (value): value is SharedArrayBuffer => value instanceof SharedArrayBuffer,
-    (value, context) => (value instanceof SharedArrayBuffer ? t.success(value) : t.failure(value, context)),
+    (value, context) =>
+      value instanceof SharedArrayBuffer ? t.success(value) : t.failure(value, context),
     t.identity,
   ),
 })
 
 const run = async (): Promise<void> => {
   const data = Data.decode(workerData)
-  if (E.isLeft(data)) throw new SluiceError(streamError('invalid', 'the heartbeat thread was started without its data'))
+  if (E.isLeft(data))
+    throw new SluiceError(
+      streamError('invalid', 'the heartbeat thread was started without its data'),
+    )
   const { natsUrl, job, worker, everyMs, mark } = data.right
-  const link = await connectNats({ url: natsUrl, name: `sluice ${job} ${worker} heartbeat`, jetstream: false })()
+  const link = await connectNats({
+    url: natsUrl,
+    name: `sluice ${job} ${worker} heartbeat`,
+    jetstream: false,
+  })()
   if (E.isLeft(link)) throw new SluiceError(link.left)
   const bus = natsControlBus(link.right)
   const cell = new BigInt64Array(mark)
@@ -44,7 +52,9 @@ const run = async (): Promise<void> => {
   const timer = setInterval(beat, everyMs)
   parentPort?.once('message', () => {
     clearInterval(timer)
-    void link.right.close()().then(() => parentPort?.close())
+    void link.right
+      .close()()
+      .then(() => parentPort?.close())
   })
 }
 

@@ -1,7 +1,11 @@
 /** What a supervised process tells its supervisor, and the other way round, over Node's own channel. */
 import * as t from 'io-ts'
 
-const Failure = t.type({ type: t.string, message: t.string, next: t.union([t.undefined, t.string]) })
+const Failure = t.type({
+  type: t.string,
+  message: t.string,
+  next: t.union([t.undefined, t.string]),
+})
 
 /** How a job is doing, for people. */
 export const JobProgress = t.type({

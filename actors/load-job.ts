@@ -34,7 +34,9 @@ export const loadJob = async (file: string): Promise<E.Either<StreamError, Plan>
   }
   const valid = validate(job.graph)
   if (E.isRight(valid)) return E.right(plan(valid.right))
-  const lines = valid.left.map(p => `  ${p.path}: expected ${p.expected}, found ${p.found}. ${p.next}`)
+  const lines = valid.left.map(
+    p => `  ${p.path}: expected ${p.expected}, found ${p.found}. ${p.next}`,
+  )
   const count = valid.left.length === 1 ? 'one problem' : `${valid.left.length} problems`
   return E.left(
     streamError('invalid', `the job in '${file}' has ${count}:\n${lines.join('\n')}`, {

@@ -44,7 +44,12 @@ export interface MailboxOptions {
   readonly codec: RecordCodec
   readonly scheduler: Scheduler
   readonly gate: Gate
-  readonly onSnapshot: (epoch: Epoch, final: boolean, triggeredAt: number, alignmentMs: number) => void
+  readonly onSnapshot: (
+    epoch: Epoch,
+    final: boolean,
+    triggeredAt: number,
+    alignmentMs: number,
+  ) => void
   readonly onArrived: () => void
   readonly onFailed: (error: StreamError) => void
 }
@@ -142,7 +147,10 @@ export class Mailbox implements Head {
       const { stalled } = reader.tick(now)
       if (stalled !== undefined) {
         this.options.onFailed(
-          streamError('lost', `channel ${input.channel} has a gap that nobody fills: ${JSON.stringify(stalled)}`),
+          streamError(
+            'lost',
+            `channel ${input.channel} has a gap that nobody fills: ${JSON.stringify(stalled)}`,
+          ),
         )
         return
       }
@@ -151,7 +159,8 @@ export class Mailbox implements Head {
 
   answerCreditRequest(channel: ChannelId): void {
     const inbound = this.inbounds.get(channel)
-    if (inbound !== undefined) inbound.input.sendCredit(inbound.reader.pendingCredit() ?? inbound.reader.credited)
+    if (inbound !== undefined)
+      inbound.input.sendCredit(inbound.reader.pendingCredit() ?? inbound.reader.credited)
   }
 
   dispose(): void {
@@ -166,14 +175,23 @@ export class Mailbox implements Head {
     const inbound = this.bySubject.get(message.subject)
     const decoded = decodeFrame(message.payload)
     if (inbound === undefined || E.isLeft(decoded)) {
-      const why = E.isLeft(decoded) ? decoded.left.message : 'no channel of this plan has that subject'
+      const why = E.isLeft(decoded)
+        ? decoded.left.message
+        : 'no channel of this plan has that subject'
       this.options.onFailed(
-        streamError('corrupt', `message ${message.sequence} of mailbox ${this.options.stream} on ${message.subject}: ${why}`),
+        streamError(
+          'corrupt',
+          `message ${message.sequence} of mailbox ${this.options.stream} on ${message.subject}: ${why}`,
+        ),
       )
       return
     }
     const { header, body } = decoded.right
-    invariant(header.generation === this.options.generation, 'P8', `frame of generation ${header.generation}`)
+    invariant(
+      header.generation === this.options.generation,
+      'P8',
+      `frame of generation ${header.generation}`,
+    )
     const slot = { sequence: message.sequence, done: false }
     this.held.push(slot)
     if (inbound.reader.accept(header.number, this.options.scheduler.now()) !== 'accept') {
@@ -266,7 +284,8 @@ export class Mailbox implements Head {
       .then(result => {
         this.purging = false
         // A purge that failed is made up for by the next one; a mailbox that fills up says so itself.
-        if (E.isLeft(result) && result.left.type === 'missing' && !this.disposed) this.options.onFailed(result.left)
+        if (E.isLeft(result) && result.left.type === 'missing' && !this.disposed)
+          this.options.onFailed(result.left)
       })
   }
 

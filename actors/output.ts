@@ -37,7 +37,9 @@ export interface OpenOutput {
   readonly create: { readonly name: string; readonly subjects: readonly string[] }
   readonly generation: Generation
   readonly mode: 'transactional' | 'direct'
-  readonly restored: { readonly epoch: Epoch; readonly prepared: readonly PreparedOutput[] } | undefined
+  readonly restored:
+    | { readonly epoch: Epoch; readonly prepared: readonly PreparedOutput[] }
+    | undefined
 }
 
 export interface OutputHost {
@@ -55,7 +57,8 @@ export const openOutput = async (
 ): Promise<E.Either<StreamError, Output>> => {
   const stream = await findStream(options, ports.log)
   if (E.isLeft(stream)) return stream
-  const restored = options.restored === undefined ? E.right(undefined) : decodePrepared(options.restored)
+  const restored =
+    options.restored === undefined ? E.right(undefined) : decodePrepared(options.restored)
   if (E.isLeft(restored)) return restored
   const machineOptions = {
     ...options.identity,
@@ -81,12 +84,17 @@ const findStream = async (
   const captured = await log.streamOf(subject)()
   if (E.isLeft(captured)) return captured
   const name = captured.right
-  if (name === undefined) return log.create({ ...create, name: stream ?? create.name, storage: 'file' })()
+  if (name === undefined)
+    return log.create({ ...create, name: stream ?? create.name, storage: 'file' })()
   if (stream !== undefined && stream !== name) {
     return E.left(
-      streamError('conflict', `sink '${id}' names stream '${stream}', but subject '${subject}' is captured by '${name}'`, {
-        next: `Name '${name}' in the sink, or choose another subject.`,
-      }),
+      streamError(
+        'conflict',
+        `sink '${id}' names stream '${stream}', but subject '${subject}' is captured by '${name}'`,
+        {
+          next: `Name '${name}' in the sink, or choose another subject.`,
+        },
+      ),
     )
   }
   const facts = await log.facts(name)()
@@ -111,7 +119,11 @@ const FirstIndex = t.type({ firstIndex: t.number })
 /** A snapshot holds the base as an entry of epoch 0, which no transaction has. */
 const encodePrepared = ({ base, transactions }: OutputSnapshot): readonly PreparedOutput[] => [
   { epoch: 0, records: [], meta: { base } },
-  ...transactions.map(({ epoch, firstIndex, records }) => ({ epoch, records, meta: { firstIndex } })),
+  ...transactions.map(({ epoch, firstIndex, records }) => ({
+    epoch,
+    records,
+    meta: { firstIndex },
+  })),
 ]
 
 const decodePrepared = (restored: {
@@ -121,14 +133,20 @@ const decodePrepared = (restored: {
   const [head, ...rest] = restored.prepared
   // An output that the job did not have when the checkpoint was taken starts with nothing.
   if (head === undefined) {
-    return E.right({ base: { sequence: 0, published: undefined }, transactions: [], restoredEpoch: restored.epoch })
+    return E.right({
+      base: { sequence: 0, published: undefined },
+      transactions: [],
+      restoredEpoch: restored.epoch,
+    })
   }
   const base = Base.decode(head.meta)
-  if (E.isLeft(base)) return E.left(streamError('corrupt', "a snapshot's prepared output has no base"))
+  if (E.isLeft(base))
+    return E.left(streamError('corrupt', "a snapshot's prepared output has no base"))
   const transactions = []
   for (const { epoch, records, meta } of rest) {
     const index = FirstIndex.decode(meta)
-    if (E.isLeft(index)) return E.left(streamError('corrupt', `prepared output of epoch ${epoch} has no index`))
+    if (E.isLeft(index))
+      return E.left(streamError('corrupt', `prepared output of epoch ${epoch} has no index`))
     transactions.push({ epoch, records, firstIndex: index.right.firstIndex })
   }
   return E.right({ base: base.right.base, transactions, restoredEpoch: restored.epoch })
@@ -198,7 +216,11 @@ export class Output {
   private perform(): void {
     if (this.performing) return
     this.performing = true
-    for (let effects = this.machine.takeEffects(); effects.length > 0; effects = this.machine.takeEffects()) {
+    for (
+      let effects = this.machine.takeEffects();
+      effects.length > 0;
+      effects = this.machine.takeEffects()
+    ) {
       for (const effect of effects) if (!this.disposed) this.one(effect)
     }
     this.performing = false
@@ -208,9 +230,14 @@ export class Output {
     switch (effect.type) {
       case 'publish': {
         const { token, payload, headers, expectedLastSubjectSequence } = effect
-        this.ports.log.publish(this.options.subject, payload, { headers, expectedLastSubjectSequence }, outcome => {
-          this.answer(() => this.machine.outcome(token, outcome, this.ports.scheduler.now()))
-        })
+        this.ports.log.publish(
+          this.options.subject,
+          payload,
+          { headers, expectedLastSubjectSequence },
+          outcome => {
+            this.answer(() => this.machine.outcome(token, outcome, this.ports.scheduler.now()))
+          },
+        )
         return
       }
       case 'read-last':
@@ -232,7 +259,10 @@ export class Output {
         return
       case 'fenced':
         this.host.onFailed(
-          streamError('fenced', `generation ${effect.generation} publishes on '${this.options.subject}' now: this process is a leftover of an older one`),
+          streamError(
+            'fenced',
+            `generation ${effect.generation} publishes on '${this.options.subject}' now: this process is a leftover of an older one`,
+          ),
         )
         return
       case 'failed':
@@ -285,7 +315,9 @@ export class Output {
   private lastOfOurs(
     after: number,
     until: number,
-  ): Promise<E.Either<StreamError, { readonly sequence: number; readonly ours: Stamp } | undefined>> {
+  ): Promise<
+    E.Either<StreamError, { readonly sequence: number; readonly ours: Stamp } | undefined>
+  > {
     const { log, scheduler } = this.ports
     const { subject, identity } = this.options
     return new Promise(resolve => {
@@ -296,7 +328,14 @@ export class Output {
         resolve(result)
       }
       const cancel = scheduler.after(scanTimeoutMs, () =>
-        end(E.left(streamError('timed-out', `scanning '${subject}' from ${after} to ${until} took too long`))),
+        end(
+          E.left(
+            streamError(
+              'timed-out',
+              `scanning '${subject}' from ${after} to ${until} took too long`,
+            ),
+          ),
+        ),
       )
       const onMessage = ({ sequence, headers }: LogMessage): void => {
         const ours = stampOf(headers, identity)

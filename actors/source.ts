@@ -6,7 +6,13 @@ import * as E from 'fp-ts/lib/Either.js'
 import { PathReporter } from 'io-ts/lib/PathReporter.js'
 import { messageOf, SluiceError, type StreamError, streamError } from '../lib/errors.js'
 import type { IterableSource, JetStreamSource } from '../lib/job/contracts.js'
-import type { EventLog, LogMessage, LogReader, LogStart, StreamFacts } from '../lib/ports/event-log.js'
+import type {
+  EventLog,
+  LogMessage,
+  LogReader,
+  LogStart,
+  StreamFacts,
+} from '../lib/ports/event-log.js'
 import type { Digests } from '../lib/ports/record-codec.js'
 import type { Scheduler } from '../lib/ports/scheduler.js'
 import {
@@ -73,10 +79,14 @@ export const openJetStreamSource = async (
 
 const explainMissing = (source: JetStreamSource<unknown>, error: StreamError): StreamError =>
   error.type === 'missing'
-    ? streamError('missing', `source '${source.id}' reads stream '${source.stream}', which does not exist`, {
-        next: `Create the stream '${source.stream}', or correct 'stream' in the source.`,
-        cause: error,
-      })
+    ? streamError(
+        'missing',
+        `source '${source.id}' reads stream '${source.stream}', which does not exist`,
+        {
+          next: `Create the stream '${source.stream}', or correct 'stream' in the source.`,
+          cause: error,
+        },
+      )
     : error
 
 /** Start and end are fixed when the job first starts, not when it restarts. */
@@ -123,7 +133,8 @@ class JetStreamHead implements SourceHead {
   }
 
   get position(): JetStreamPosition {
-    const hash = this.lastPayload === undefined ? this.from.hash : this.host.digests.hash(this.lastPayload)
+    const hash =
+      this.lastPayload === undefined ? this.from.hash : this.host.digests.hash(this.lastPayload)
     return { ...this.from, offset: this.offset, hash }
   }
 
@@ -302,9 +313,13 @@ export class IterableHead implements SourceHead {
 
   private broken(thrown: unknown): SluiceError {
     return new SluiceError(
-      streamError('user-code', `source '${this.source.id}' threw at offset ${this.offset}: ${messageOf(thrown)}`, {
-        cause: thrown,
-      }),
+      streamError(
+        'user-code',
+        `source '${this.source.id}' threw at offset ${this.offset}: ${messageOf(thrown)}`,
+        {
+          cause: thrown,
+        },
+      ),
     )
   }
 }

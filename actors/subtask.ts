@@ -10,7 +10,12 @@ import { messageOf, SluiceError, type StreamError, streamError } from '../lib/er
 import { invariant } from '../lib/invariant.js'
 import type { Vertex } from '../lib/job/graph.js'
 import type { Chain, ChainEdge, Plan, Subtask } from '../lib/job/plan.js'
-import { type ChainProgram, type Collector, compileChain, UserCodeError } from '../lib/operators/chain.js'
+import {
+  type ChainProgram,
+  type Collector,
+  compileChain,
+  UserCodeError,
+} from '../lib/operators/chain.js'
 import type { ControlBus } from '../lib/ports/control-bus.js'
 import type { EventLog } from '../lib/ports/event-log.js'
 import type { SnapshotStore } from '../lib/ports/job-store.js'
@@ -46,8 +51,14 @@ import { ChannelOut } from './channel-out.js'
 import { Gate } from './gate.js'
 import type { Head } from './head.js'
 import { Mailbox, type MailboxInput } from './mailbox.js'
-import { type OpenOutput, Output, openOutput } from './output.js'
-import { IterableHead, openJetStreamSource, type RefusedMessage, type SourceHead, type SourceHost } from './source.js'
+import { type OpenOutput, type Output, openOutput } from './output.js'
+import {
+  IterableHead,
+  openJetStreamSource,
+  type RefusedMessage,
+  type SourceHead,
+  type SourceHost,
+} from './source.js'
 
 export interface SubtaskPorts {
   readonly log: EventLog
@@ -227,7 +238,10 @@ export class SubtaskActor {
       part,
       maxParallelism: plan.graph.maxParallelism,
       keyGroups: this.subtask.keyGroups,
-      sections: [...this.chain.members.flatMap(sectionsOf), { kind: 'output', operator: deadLetters }],
+      sections: [
+        ...this.chain.members.flatMap(sectionsOf),
+        { kind: 'output', operator: deadLetters },
+      ],
     })
   }
 
@@ -240,7 +254,8 @@ export class SubtaskActor {
         keyGroups: this.subtask.keyGroups,
         freeze: this.options.freeze,
       })
-      for (const [group, entries] of snapshot?.keyed.get(vertex.id) ?? []) state.restore(group, entries)
+      for (const [group, entries] of snapshot?.keyed.get(vertex.id) ?? [])
+        state.restore(group, entries)
       this.states.set(vertex.id, state)
     }
   }
@@ -297,7 +312,9 @@ export class SubtaskActor {
   private mayDeadLetter(): boolean {
     return this.chain.members.some(
       v =>
-        (v.type === 'source' && v.source.type === 'jetstream-source' && v.source.onRefused === 'dead-letter') ||
+        (v.type === 'source' &&
+          v.source.type === 'jetstream-source' &&
+          v.source.onRefused === 'dead-letter') ||
         (v.type === 'operator' && v.actor.onError === 'dead-letter'),
     )
   }
@@ -317,13 +334,16 @@ export class SubtaskActor {
           scheduler: ports.scheduler,
           gate: this.gate,
           onFailed: error => this.fail(error, false),
-          requestCredit: () => ports.bus.send(creditRequestSubject(plan.job, generation, to), encoder.encode(channel)),
+          requestCredit: () =>
+            ports.bus.send(creditRequestSubject(plan.job, generation, to), encoder.encode(channel)),
         })
         this.outs.set(channel, out)
       }
     }
     if (this.outs.size === 0) return
-    const end = ports.bus.subscribe(creditSubject(plan.job, generation, this.id), payload => this.onCredit(payload))
+    const end = ports.bus.subscribe(creditSubject(plan.job, generation, this.id), payload =>
+      this.onCredit(payload),
+    )
     this.subscriptions.push(end)
   }
 
@@ -334,7 +354,8 @@ export class SubtaskActor {
   private compile(): ChainProgram {
     const { plan } = this.options
     return compileChain(this.chain, plan.graph, this.subtask.index, {
-      edges: member => this.chain.outputs.filter(e => e.fromMember === member).map(e => this.collectorOf(e)),
+      edges: member =>
+        this.chain.outputs.filter(e => e.fromMember === member).map(e => this.collectorOf(e)),
       sink: vertex => this.sinkCollector(vertex),
       state: vertex => this.states.get(vertex),
       onDeadLetter: (operator, record, reason) => this.deadLetter({ operator, reason, record }),
@@ -385,12 +406,24 @@ export class SubtaskActor {
     }
     const stored = snapshot?.sources.get(first.id)
     const position = stored === undefined ? E.right(undefined) : SourcePosition.decode(stored)
-    if (E.isLeft(position) || (position.right !== undefined && `${position.right.type}-source` !== first.source.type)) {
-      return E.left(streamError('conflict', `source '${first.id}' is a ${first.source.type} now; the checkpoint holds another kind of position`))
+    if (
+      E.isLeft(position) ||
+      (position.right !== undefined && `${position.right.type}-source` !== first.source.type)
+    ) {
+      return E.left(
+        streamError(
+          'conflict',
+          `source '${first.id}' is a ${first.source.type} now; the checkpoint holds another kind of position`,
+        ),
+      )
     }
     const { right } = position
     if (first.source.type === 'iterable-source') {
-      this.source = new IterableHead(first.source, right?.type === 'iterable' ? right : undefined, this.sourceHost())
+      this.source = new IterableHead(
+        first.source,
+        right?.type === 'iterable' ? right : undefined,
+        this.sourceHost(),
+      )
     } else {
       const restored = right?.type === 'jetstream' ? right : undefined
       const head = await openJetStreamSource(first.source, restored, this.sourceHost())
@@ -442,7 +475,8 @@ export class SubtaskActor {
       codec: ports.codec,
       scheduler: ports.scheduler,
       gate: this.gate,
-      onSnapshot: (epoch, final, triggeredAt, alignmentMs) => this.snapshot(epoch, final, triggeredAt, alignmentMs),
+      onSnapshot: (epoch, final, triggeredAt, alignmentMs) =>
+        this.snapshot(epoch, final, triggeredAt, alignmentMs),
       onArrived: () => this.drive(),
       onFailed: error => this.fail(error, false),
     })
@@ -563,17 +597,37 @@ export class SubtaskActor {
     const { stream, offset, subject, raw, reason } = message
     if (onRefused === 'fail') {
       throw new SluiceError(
-        streamError('user-code', `source '${id}' refuses message ${offset} of stream '${stream}': ${reason}`, {
-          next: "Mend the producer or 'accepts'; or let the source set such messages aside with onRefused: 'dead-letter'.",
-        }),
+        streamError(
+          'user-code',
+          `source '${id}' refuses message ${offset} of stream '${stream}': ${reason}`,
+          {
+            next: "Mend the producer or 'accepts'; or let the source set such messages aside with onRefused: 'dead-letter'.",
+          },
+        ),
       )
     }
-    this.deadLetter({ operator: id, reason, stream, offset, subject, raw: Buffer.from(raw).toString('base64') })
+    this.deadLetter({
+      operator: id,
+      reason,
+      stream,
+      offset,
+      subject,
+      raw: Buffer.from(raw).toString('base64'),
+    })
   }
 
-  private deadLetter(letter: Readonly<Record<string, unknown>> & { readonly operator: string }): void {
+  private deadLetter(
+    letter: Readonly<Record<string, unknown>> & { readonly operator: string },
+  ): void {
     const { plan, ports } = this.options
-    const envelope = { version: 1, job: plan.job, subtask: this.id, attempts: 1, at: ports.scheduler.wallClock(), ...letter }
+    const envelope = {
+      version: 1,
+      job: plan.job,
+      subtask: this.id,
+      attempts: 1,
+      at: ports.scheduler.wallClock(),
+      ...letter,
+    }
     this.outputs.get(deadLetters)?.add(encoder.encode(JSON.stringify(envelope)))
   }
 
@@ -598,7 +652,13 @@ export class SubtaskActor {
         if (this.disposed || job.cancelled) return
         const asyncMs = scheduler.now() - capturedAt
         if (E.isLeft(part)) this.declines.push({ epoch, reason: part.left.message })
-        else this.reports.push({ part: part.right, alignmentMs, syncMs: capturedAt - startedAt, asyncMs })
+        else
+          this.reports.push({
+            part: part.right,
+            alignmentMs,
+            syncMs: capturedAt - startedAt,
+            asyncMs,
+          })
         this.options.onChange()
       })
       .catch((thrown: unknown) => this.fail(errorOf(thrown), false))
@@ -615,10 +675,16 @@ export class SubtaskActor {
         continue
       }
       const state = this.states.get(vertex.id)
-      if (vertex.type !== 'operator' || vertex.actor.state === undefined || state === undefined) continue
+      if (vertex.type !== 'operator' || vertex.actor.state === undefined || state === undefined)
+        continue
       const capture = state.capture()
       captured.push(capture)
-      sections.push({ kind: 'keyed', operator: vertex.id, spec: vertex.actor.state, state: capture })
+      sections.push({
+        kind: 'keyed',
+        operator: vertex.id,
+        spec: vertex.actor.state,
+        state: capture,
+      })
     }
     for (const [operator, output] of this.outputs) {
       if (this.options.plan.graph.checkpoint === undefined) break
@@ -641,19 +707,35 @@ export class SubtaskActor {
       return bytes.right
     }
     const { keyGroups } = this.subtask
-    const input = { job: plan.job, subtask: this.id, epoch, generation, maxParallelism, keyGroups, sections }
+    const input = {
+      job: plan.job,
+      subtask: this.id,
+      epoch,
+      generation,
+      maxParallelism,
+      keyGroups,
+      sections,
+    }
     const chunks: Uint8Array[] = []
     let until = ports.scheduler.now() + snapshotTurnMs
     for (const chunk of encodeSnapshot(input, serialize, limits.chunkBytesMax)) {
       chunks.push(chunk)
       if (ports.scheduler.now() < until) continue
       await new Promise<void>(resolve => ports.scheduler.defer(resolve))
-      if (job.cancelled) return E.left(streamError('fenced', `a newer checkpoint than ${epoch} was started`))
+      if (job.cancelled)
+        return E.left(streamError('fenced', `a newer checkpoint than ${epoch} was started`))
       until = ports.scheduler.now() + snapshotTurnMs
     }
     const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
     const digest = ports.digests.part(chunks)
-    const part: PartRef = { subtask: this.id, epoch, generation, digest, chunks: chunks.length, bytes }
+    const part: PartRef = {
+      subtask: this.id,
+      epoch,
+      generation,
+      digest,
+      chunks: chunks.length,
+      bytes,
+    }
     // Long enough that no part of an attempt expires before the attempt itself does (P11).
     const ttlMs = 3 * (checkpoint?.timeoutMs ?? defaultTimeoutMs)
     const written = await ports.snapshots.write(plan.job, part, chunks, ttlMs)()
@@ -718,14 +800,22 @@ const notJson = (sink: string, record: unknown): SluiceError =>
 
 const tooMuchPending = (sink: string, bytesMax: number): SluiceError =>
   new SluiceError(
-    streamError('full', `sink '${sink}' holds more than ${bytesMax} bytes that wait for a checkpoint to complete`, {
-      next: "Checkpoint more often, or raise the job's limit 'sinkPendingBytesMax'.",
-    }),
+    streamError(
+      'full',
+      `sink '${sink}' holds more than ${bytesMax} bytes that wait for a checkpoint to complete`,
+      {
+        next: "Checkpoint more often, or raise the job's limit 'sinkPendingBytesMax'.",
+      },
+    ),
   )
 
 const strayKey = (operator: string, key: Key): SluiceError =>
   new SluiceError(
-    streamError('user-code', `the key ${JSON.stringify(key)} of a record for '${operator}' belongs to another subtask`, {
-      next: 'Make the function given to keyBy depend on nothing but the record.',
-    }),
+    streamError(
+      'user-code',
+      `the key ${JSON.stringify(key)} of a record for '${operator}' belongs to another subtask`,
+      {
+        next: 'Make the function given to keyBy depend on nothing but the record.',
+      },
+    ),
   )

@@ -14,7 +14,12 @@ import { exitCodes, FromChild, type JobProgress, type ToChild } from './ipc.js'
 /** Something that happened to a job, as its supervisor sees it. */
 export type JobEvent =
   | { readonly type: 'process-started'; readonly role: string; readonly pid: number }
-  | { readonly type: 'process-exited'; readonly role: string; readonly pid: number; readonly reason: string }
+  | {
+      readonly type: 'process-exited'
+      readonly role: string
+      readonly pid: number
+      readonly reason: string
+    }
   /** `name` tells what, `text` says it in words, `facts` holds the figures. */
   | { readonly type: 'note'; readonly name: string; readonly text: string; readonly facts: unknown }
   | { readonly type: 'progress'; readonly progress: JobProgress }
@@ -102,7 +107,8 @@ export class Supervisor implements RunningJob {
   private spawn(role: string): void {
     const { jobFile, servers } = this.options
     const worker = role === coordinatorRole ? undefined : `${role}-${randomUUID().slice(0, 8)}`
-    const args = worker === undefined ? ['coordinator', jobFile] : ['worker', jobFile, '--only', role]
+    const args =
+      worker === undefined ? ['coordinator', jobFile] : ['worker', jobFile, '--only', role]
     if (worker === undefined && this.fresh) args.push('--fresh')
     const child = fork(entry, args, {
       // Addresses may hold passwords: the environment shows them to nobody but the owner.
@@ -118,9 +124,12 @@ export class Supervisor implements RunningJob {
     })
     const entryOf: Child = { role, worker, process: child, startedAt: performance.now() }
     this.children.set(role, entryOf)
-    if (child.pid !== undefined) this.options.onEvent({ type: 'process-started', role, pid: child.pid })
+    if (child.pid !== undefined)
+      this.options.onEvent({ type: 'process-started', role, pid: child.pid })
     child.on('message', message => this.hear(role, message))
-    child.once('error', error => this.options.onEvent({ type: 'trouble', role, text: error.message }))
+    child.once('error', error =>
+      this.options.onEvent({ type: 'trouble', role, text: error.message }),
+    )
     child.once('exit', (code, signal) => this.exited(entryOf, code, signal))
   }
 
@@ -150,22 +159,35 @@ export class Supervisor implements RunningJob {
     }
   }
 
-  private readonly lastError = new Map<string, { readonly message: string; readonly next: string | undefined }>()
+  private readonly lastError = new Map<
+    string,
+    { readonly message: string; readonly next: string | undefined }
+  >()
 
   private exited(child: Child, code: number | null, signal: NodeJS.Signals | null): void {
     const { role, worker } = child
     if (this.children.get(role) === child) this.children.delete(role)
     const reason = signal ?? `exit code ${code}`
     this.options.onEvent({ type: 'process-exited', role, pid: child.process.pid ?? 0, reason })
-    if (worker !== undefined) this.tellCoordinator({ type: 'worker-exited', worker, reason: `its process ended: ${reason}` })
+    if (worker !== undefined)
+      this.tellCoordinator({
+        type: 'worker-exited',
+        worker,
+        reason: `its process ended: ${reason}`,
+      })
     if (this.stopping) {
       this.settleWhenEmpty()
       return
     }
-    const hopeless = code === exitCodes.invalid || (role === coordinatorRole && code === exitCodes.fenced)
+    const hopeless =
+      code === exitCodes.invalid || (role === coordinatorRole && code === exitCodes.fenced)
     if (hopeless) {
       const error = this.lastError.get(role)
-      this.finish({ type: 'error', message: error?.message ?? `${role} ended with ${reason}`, next: error?.next })
+      this.finish({
+        type: 'error',
+        message: error?.message ?? `${role} ended with ${reason}`,
+        next: error?.next,
+      })
       return
     }
     // A worker that was told to stop has ended in good order: the coordinator's word follows.

@@ -10,7 +10,12 @@ import type { Plan } from '../lib/job/plan.js'
 import { coordinatorSubject, ordersSubject } from '../lib/protocol/addresses.js'
 import type { SubtaskId, WorkerId } from '../lib/protocol/ids.js'
 import { type Beat, decodeMessage, encodeMessage, Orders } from '../lib/protocol/messages.js'
-import { initialWorker, stepWorker, type WorkerAction, type WorkerProtocol } from '../lib/protocol/worker.js'
+import {
+  initialWorker,
+  stepWorker,
+  type WorkerAction,
+  type WorkerProtocol,
+} from '../lib/protocol/worker.js'
 import { SubtaskActor, type SubtaskPorts } from './subtask.js'
 
 export interface WorkerOptions {
@@ -79,7 +84,8 @@ export class WorkerActor {
         for (const subtask of this.subtasks) subtask.run()
         return
       case 'trigger':
-        for (const subtask of this.subtasks) subtask.trigger(action.epoch, action.final, action.triggeredAt)
+        for (const subtask of this.subtasks)
+          subtask.trigger(action.epoch, action.final, action.triggeredAt)
         return
       case 'abort':
         for (const subtask of this.subtasks) subtask.abort(action.epoch)
@@ -92,7 +98,12 @@ export class WorkerActor {
     }
   }
 
-  private deploy({ generation, jobId, subtasks, restore }: Extract<WorkerAction, { type: 'deploy' }>): void {
+  private deploy({
+    generation,
+    jobId,
+    subtasks,
+    restore,
+  }: Extract<WorkerAction, { type: 'deploy' }>): void {
     const { plan, freeze, ports } = this.options
     this.subtasks = subtasks.map(
       subtask =>
@@ -144,7 +155,9 @@ export class WorkerActor {
   private beatPeriodically(): void {
     const { plan, ports } = this.options
     this.beat()
-    this.cancelBeat = ports.scheduler.after(plan.graph.limits.heartbeatMs, () => this.beatPeriodically())
+    this.cancelBeat = ports.scheduler.after(plan.graph.limits.heartbeatMs, () =>
+      this.beatPeriodically(),
+    )
   }
 
   private beat(): void {

@@ -2,10 +2,9 @@
 import { mkdirSync } from 'node:fs'
 import { resolve } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
-import { startEmbeddedServers } from '../deploy.js'
 import type { Plan } from '../../lib/job/plan.js'
 import { givenUp } from '../claim.js'
-import { probe, type Servers } from '../deploy.js'
+import { probe, type Servers, startEmbeddedServers } from '../deploy.js'
 import { exitCodes } from '../ipc.js'
 import { loadJob } from '../load-job.js'
 import { type JobOutcome, Supervisor } from '../supervisor.js'
@@ -95,7 +94,10 @@ const tell = (job: string, outcome: JobOutcome, printer: Printer): number => {
   }
   const { status, reason } = outcome
   if (status === 'failed') {
-    printer.error({ type: 'invalid', message: `job '${job}' failed: ${reason ?? 'no reason given'}` })
+    printer.error({
+      type: 'invalid',
+      message: `job '${job}' failed: ${reason ?? 'no reason given'}`,
+    })
     return exitCodes.failed
   }
   printer.result({ job, status, reason }, `job '${job}' is ${status}`)

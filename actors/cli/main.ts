@@ -74,9 +74,7 @@ command('up <job>', 'run a job on given servers, one process per subtask')
   .addOption(redis)
   .addOption(fresh)
   .action((job: string, options: Common & Addresses & Fresh) =>
-    exit(
-      upCommand(job, { servers: serversOf(options), fresh: options.fresh }, printerOf(options)),
-    ),
+    exit(upCommand(job, { servers: serversOf(options), fresh: options.fresh }, printerOf(options))),
   )
 
 command('coordinator <job>', "run a job's coordinator in this process")

@@ -93,9 +93,13 @@ const cancel = async (
     await new Promise(resolve => setTimeout(resolve, pollMs))
   }
   return E.left(
-    streamError('timed-out', `job '${job}' was asked to end and has not done so within ${options.timeoutMs} ms`, {
-      next: 'If nothing runs it, start it once more: it ends as soon as it sees the wish.',
-    }),
+    streamError(
+      'timed-out',
+      `job '${job}' was asked to end and has not done so within ${options.timeoutMs} ms`,
+      {
+        next: 'If nothing runs it, start it once more: it ends as soon as it sees the wish.',
+      },
+    ),
   )
 }
 

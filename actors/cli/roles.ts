@@ -2,7 +2,13 @@
 import { randomUUID } from 'node:crypto'
 import * as E from 'fp-ts/lib/Either.js'
 import { messageOf, type StreamError, streamError } from '../../lib/errors.js'
-import { type Running, runCoordinator, runWorker, type Servers, type WorkerOutcome } from '../deploy.js'
+import {
+  type Running,
+  runCoordinator,
+  runWorker,
+  type Servers,
+  type WorkerOutcome,
+} from '../deploy.js'
 import { describeNote, progressOf } from '../describe.js'
 import { exitCodes, type FromChild, ToChild } from '../ipc.js'
 import { loadJob } from '../load-job.js'

@@ -30,7 +30,9 @@ const delays = actor({
 })
 
 export default job('flights')
-  .from(jetstream.source({ id: 'flights', stream: 'FLIGHTS', accepts: Flight, end: { at: 'last' } }))
+  .from(
+    jetstream.source({ id: 'flights', stream: 'FLIGHTS', accepts: Flight, end: { at: 'last' } }),
+  )
   .keyBy(flight => flight.origin)
   .to(delays, { parallelism: 2 })
   .into(jetstream.sink({ id: 'delays-out', subject: 'delays', stream: 'DELAYS' }))

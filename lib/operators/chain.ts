@@ -147,7 +147,9 @@ const failing = (
 
 /** Failures from downstream pass through a user's `receive` unchanged. */
 const isOurs = (thrown: unknown): boolean =>
-  thrown instanceof UserCodeError || thrown instanceof SluiceError || thrown instanceof InvariantViolation
+  thrown instanceof UserCodeError ||
+  thrown instanceof SluiceError ||
+  thrown instanceof InvariantViolation
 
 const refuseResult = (result: unknown): void => {
   if (result instanceof Promise) {

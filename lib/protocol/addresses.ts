@@ -9,7 +9,9 @@ import { token } from './names.js'
 export const subtaskId = (chain: string, index: number): SubtaskId => `${chain}/${index}`
 
 /** The index comes after the last slash: names may hold slashes themselves. */
-export const parseSubtaskId = (id: SubtaskId): { readonly chain: string; readonly index: number } => {
+export const parseSubtaskId = (
+  id: SubtaskId,
+): { readonly chain: string; readonly index: number } => {
   const slash = id.lastIndexOf('/')
   return { chain: id.slice(0, slash), index: Number(id.slice(slash + 1)) }
 }
@@ -59,8 +61,11 @@ export const creditSubject = (job: string, generation: Generation, writer: Subta
   `${generationSubject(job, generation)}.k.${subtaskTokens(writer)}`
 
 /** Where a reader hears that a blocked writer asks for its credit again. */
-export const creditRequestSubject = (job: string, generation: Generation, reader: SubtaskId): string =>
-  `${generationSubject(job, generation)}.q.${subtaskTokens(reader)}`
+export const creditRequestSubject = (
+  job: string,
+  generation: Generation,
+  reader: SubtaskId,
+): string => `${generationSubject(job, generation)}.q.${subtaskTokens(reader)}`
 
 export const coordinatorSubject = (job: string): string => `sluice.${token(job)}.coordinator`
 

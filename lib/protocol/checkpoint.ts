@@ -61,14 +61,35 @@ export type CheckpointEvent =
   | { readonly type: 'allocated'; readonly epoch: Epoch; readonly now: number }
   | { readonly type: 'allocation-failed'; readonly now: number }
   | { readonly type: 'reported'; readonly report: Report }
-  | { readonly type: 'declined'; readonly subtask: SubtaskId; readonly epoch: Epoch; readonly reason: string; readonly now: number }
+  | {
+      readonly type: 'declined'
+      readonly subtask: SubtaskId
+      readonly epoch: Epoch
+      readonly reason: string
+      readonly now: number
+    }
   | { readonly type: 'committed'; readonly epoch: Epoch; readonly now: number }
-  | { readonly type: 'commit-refused'; readonly epoch: Epoch; readonly reason: AbortReason; readonly facts: string; readonly now: number }
+  | {
+      readonly type: 'commit-refused'
+      readonly epoch: Epoch
+      readonly reason: AbortReason
+      readonly facts: string
+      readonly now: number
+    }
 
 export type CheckpointEffect =
   | { readonly type: 'allocate-id' }
-  | { readonly type: 'commit'; readonly checkpoint: PendingCheckpoint; readonly parts: readonly PartRef[] }
-  | { readonly type: 'completed'; readonly epoch: Epoch; readonly durationMs: number; readonly bytes: number }
+  | {
+      readonly type: 'commit'
+      readonly checkpoint: PendingCheckpoint
+      readonly parts: readonly PartRef[]
+    }
+  | {
+      readonly type: 'completed'
+      readonly epoch: Epoch
+      readonly durationMs: number
+      readonly bytes: number
+    }
   | {
       readonly type: 'aborted'
       readonly epoch: Epoch
@@ -111,7 +132,8 @@ export const startCheckpoints = (options: {
 })
 
 /** A min-pause longer than the interval is the interval. */
-const intervalOf = (rules: CheckpointRules): number => Math.max(rules.intervalMs ?? 0, rules.minPauseMs)
+const intervalOf = (rules: CheckpointRules): number =>
+  Math.max(rules.intervalMs ?? 0, rules.minPauseMs)
 
 export const stepCheckpoints = (state: CheckpointState, event: CheckpointEvent): CheckpointStep => {
   switch (event.type) {
@@ -132,15 +154,20 @@ export const stepCheckpoints = (state: CheckpointState, event: CheckpointEvent):
       return complete(state, event.epoch, event.now)
     case 'commit-refused': {
       const attempt = state.pending.find(p => p.epoch === event.epoch)
-      return attempt === undefined ? [state, []] : abort(state, attempt, event.reason, event.facts, event.now)
+      return attempt === undefined
+        ? [state, []]
+        : abort(state, attempt, event.reason, event.facts, event.now)
     }
   }
 }
 
 /** The instant at which a tick would change something, if nothing else happens before. */
 export const nextCheckpointAt = (state: CheckpointState): number | undefined => {
-  const deadlines = state.pending.filter(p => !p.committing).map(p => p.registeredAt + state.rules.timeoutMs)
-  const slotFree = state.allocating === undefined && state.pending.length < state.rules.maxConcurrent
+  const deadlines = state.pending
+    .filter(p => !p.committing)
+    .map(p => p.registeredAt + state.rules.timeoutMs)
+  const slotFree =
+    state.allocating === undefined && state.pending.length < state.rules.maxConcurrent
   if (slotFree && state.dueAt !== undefined && state.finalCompleted === undefined) {
     deadlines.push(Math.max(state.dueAt, earliestAfterPause(state)))
   }
@@ -156,7 +183,13 @@ const expire = (state: CheckpointState, now: number): CheckpointStep => {
   for (const attempt of state.pending) {
     if (attempt.committing || now < attempt.registeredAt + state.rules.timeoutMs) continue
     const missing = [...state.subtasks].filter(id => !attempt.reports.has(id))
-    const [next, more] = abort(current, attempt, 'timed-out', `no report from ${missing.join(', ')}`, now)
+    const [next, more] = abort(
+      current,
+      attempt,
+      'timed-out',
+      `no report from ${missing.join(', ')}`,
+      now,
+    )
     current = next
     effects.push(...more)
   }
@@ -193,7 +226,13 @@ const register = (state: CheckpointState, epoch: Epoch, now: number): Checkpoint
   }
   const dueAt = state.dueAt === undefined ? undefined : nextDue(state.dueAt, interval, now)
   return [
-    { ...state, allocating: undefined, highest: epoch, dueAt, pending: [...state.pending, attempt] },
+    {
+      ...state,
+      allocating: undefined,
+      highest: epoch,
+      dueAt,
+      pending: [...state.pending, attempt],
+    },
     [],
   ]
 }
@@ -219,7 +258,11 @@ const report = (state: CheckpointState, received: Report): CheckpointStep => {
 const complete = (state: CheckpointState, epoch: Epoch, now: number): CheckpointStep => {
   const attempt = state.pending.find(p => p.epoch === epoch)
   if (attempt === undefined) return [state, []]
-  invariant(attempt.committing && epoch > state.completed, 'K5', `${epoch} after ${state.completed}`)
+  invariant(
+    attempt.committing && epoch > state.completed,
+    'K5',
+    `${epoch} after ${state.completed}`,
+  )
   let current: CheckpointState = {
     ...state,
     pending: state.pending.filter(p => p !== attempt),

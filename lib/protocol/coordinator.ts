@@ -24,8 +24,8 @@ import {
 } from './checkpoint.js'
 import type { Epoch, Generation, SubtaskId, Term, WorkerId } from './ids.js'
 import type { Manifest, PartRef } from './manifest.js'
-import type { Beat, Orders, SubtaskState } from './messages.js'
 import { initialMembership, type Membership, step as stepMembership } from './membership.js'
+import type { Beat, Orders, SubtaskState } from './messages.js'
 import { initialRetry, type RestartStrategy, type Retry, step as stepRetry } from './retry.js'
 
 /** What the coordinator knows from the start and never changes. */
@@ -69,14 +69,43 @@ export type Phase =
   /** A new generation was asked for. */
   | { readonly type: 'beginning'; readonly retryAt: number | undefined }
   /** The generation exists; its mailboxes are being made, its workers gather. */
-  | { readonly type: 'assembling'; readonly generation: Generation; readonly restore: Manifest | undefined; readonly mailboxes: boolean }
+  | {
+      readonly type: 'assembling'
+      readonly generation: Generation
+      readonly restore: Manifest | undefined
+      readonly mailboxes: boolean
+    }
   /** Workers restore their subtasks. */
-  | { readonly type: 'deploying'; readonly generation: Generation; readonly restore: Manifest | undefined; readonly assignment: Assignment; readonly since: number }
-  | { readonly type: 'running'; readonly generation: Generation; readonly restore: Manifest | undefined; readonly assignment: Assignment; readonly checkpoints: CheckpointState }
+  | {
+      readonly type: 'deploying'
+      readonly generation: Generation
+      readonly restore: Manifest | undefined
+      readonly assignment: Assignment
+      readonly since: number
+    }
+  | {
+      readonly type: 'running'
+      readonly generation: Generation
+      readonly restore: Manifest | undefined
+      readonly assignment: Assignment
+      readonly checkpoints: CheckpointState
+    }
   /** The generation is dead; the next one starts at `at`. */
-  | { readonly type: 'restarting'; readonly generation: Generation; readonly at: number; readonly reason: string }
+  | {
+      readonly type: 'restarting'
+      readonly generation: Generation
+      readonly at: number
+      readonly reason: string
+    }
   /** Workers are told to let go for good. */
-  | { readonly type: 'stopping'; readonly generation: Generation; readonly status: EndStatus; readonly reason: string | undefined; readonly since: number; readonly ending: boolean }
+  | {
+      readonly type: 'stopping'
+      readonly generation: Generation
+      readonly status: EndStatus
+      readonly reason: string | undefined
+      readonly since: number
+      readonly ending: boolean
+    }
   | { readonly type: 'ended'; readonly status: EndStatus; readonly reason: string | undefined }
   /** Another coordinator owns the job. */
   | { readonly type: 'fenced'; readonly reason: string }
@@ -95,17 +124,35 @@ export interface CoordinatorState {
 export type CoordinatorEvent = { readonly now: number; readonly random: number } & (
   | { readonly type: 'started' }
   | { readonly type: 'tick' }
-  | { readonly type: 'generation-begun'; readonly generation: Generation; readonly restore: Manifest | undefined }
+  | {
+      readonly type: 'generation-begun'
+      readonly generation: Generation
+      readonly restore: Manifest | undefined
+    }
   | { readonly type: 'generation-failed'; readonly error: StreamError }
   | { readonly type: 'mailboxes-ready'; readonly generation: Generation }
-  | { readonly type: 'mailboxes-failed'; readonly generation: Generation; readonly error: StreamError }
+  | {
+      readonly type: 'mailboxes-failed'
+      readonly generation: Generation
+      readonly error: StreamError
+    }
   | { readonly type: 'beat'; readonly beat: Beat }
   | { readonly type: 'heartbeat'; readonly worker: WorkerId; readonly lagMs: number }
   | { readonly type: 'worker-exited'; readonly worker: WorkerId; readonly reason: string }
   | { readonly type: 'epoch-allocated'; readonly generation: Generation; readonly epoch: Epoch }
-  | { readonly type: 'allocation-failed'; readonly generation: Generation; readonly error: StreamError }
+  | {
+      readonly type: 'allocation-failed'
+      readonly generation: Generation
+      readonly error: StreamError
+    }
   | { readonly type: 'committed'; readonly generation: Generation; readonly epoch: Epoch }
-  | { readonly type: 'commit-refused'; readonly generation: Generation; readonly epoch: Epoch; readonly reason: AbortReason; readonly facts: string }
+  | {
+      readonly type: 'commit-refused'
+      readonly generation: Generation
+      readonly epoch: Epoch
+      readonly reason: AbortReason
+      readonly facts: string
+    }
   | { readonly type: 'cancel-requested' }
   | { readonly type: 'fenced'; readonly reason: string }
   | { readonly type: 'job-ended' }
@@ -116,21 +163,53 @@ export type CoordinatorEffect =
   | { readonly type: 'prepare-mailboxes'; readonly generation: Generation }
   | { readonly type: 'send-orders'; readonly worker: WorkerId; readonly orders: Orders }
   | { readonly type: 'allocate-epoch'; readonly generation: Generation }
-  | { readonly type: 'commit'; readonly generation: Generation; readonly checkpoint: PendingCheckpoint; readonly parts: readonly PartRef[] }
-  | { readonly type: 'record-aborted'; readonly generation: Generation; readonly aborted: Extract<CheckpointEffect, { type: 'aborted' }> }
-  | { readonly type: 'set-status'; readonly status: 'running' | 'restarting'; readonly reason: string | undefined }
+  | {
+      readonly type: 'commit'
+      readonly generation: Generation
+      readonly checkpoint: PendingCheckpoint
+      readonly parts: readonly PartRef[]
+    }
+  | {
+      readonly type: 'record-aborted'
+      readonly generation: Generation
+      readonly aborted: Extract<CheckpointEffect, { type: 'aborted' }>
+    }
+  | {
+      readonly type: 'set-status'
+      readonly status: 'running' | 'restarting'
+      readonly reason: string | undefined
+    }
   | { readonly type: 'end-job'; readonly status: EndStatus; readonly reason: string | undefined }
   | { readonly type: 'note'; readonly note: Note }
 
 /** What people are told. */
 export type Note =
-  | { readonly type: 'generation-begun'; readonly generation: Generation; readonly restored: Epoch | undefined }
+  | {
+      readonly type: 'generation-begun'
+      readonly generation: Generation
+      readonly restored: Epoch | undefined
+    }
   | { readonly type: 'running'; readonly generation: Generation }
   | { readonly type: 'worker-joined'; readonly worker: WorkerId; readonly fits: boolean }
   | { readonly type: 'worker-lost'; readonly worker: WorkerId; readonly reason: string }
-  | { readonly type: 'failed'; readonly generation: Generation; readonly reason: string; readonly delayMs: number | undefined }
-  | { readonly type: 'checkpoint-completed'; readonly epoch: Epoch; readonly durationMs: number; readonly bytes: number }
-  | { readonly type: 'checkpoint-aborted'; readonly epoch: Epoch; readonly reason: AbortReason; readonly facts: string }
+  | {
+      readonly type: 'failed'
+      readonly generation: Generation
+      readonly reason: string
+      readonly delayMs: number | undefined
+    }
+  | {
+      readonly type: 'checkpoint-completed'
+      readonly epoch: Epoch
+      readonly durationMs: number
+      readonly bytes: number
+    }
+  | {
+      readonly type: 'checkpoint-aborted'
+      readonly epoch: Epoch
+      readonly reason: AbortReason
+      readonly facts: string
+    }
   | { readonly type: 'store-trouble'; readonly doing: string; readonly error: StreamError }
 
 export type CoordinatorStep = readonly [CoordinatorState, readonly CoordinatorEffect[]]
@@ -152,7 +231,10 @@ export const initialCoordinator = (settings: CoordinatorSettings): CoordinatorSt
   ordersDueAt: 0,
 })
 
-export const stepCoordinator = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorStep => {
+export const stepCoordinator = (
+  state: CoordinatorState,
+  event: CoordinatorEvent,
+): CoordinatorStep => {
   const [next, effects] = decide(state, event)
   return withOrders(state, next, effects, event.now)
 }
@@ -163,7 +245,8 @@ export const nextWakeAt = (state: CoordinatorState): number => {
   const candidates = [state.ordersDueAt]
   if (phase.type === 'restarting') candidates.push(phase.at)
   if (phase.type === 'beginning' && phase.retryAt !== undefined) candidates.push(phase.retryAt)
-  if (phase.type === 'running') candidates.push(nextCheckpointAt(phase.checkpoints) ?? Number.POSITIVE_INFINITY)
+  if (phase.type === 'running')
+    candidates.push(nextCheckpointAt(phase.checkpoints) ?? Number.POSITIVE_INFINITY)
   return Math.min(...candidates)
 }
 
@@ -180,7 +263,12 @@ const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorSt
         ? [state, []]
         : [
             { ...state, phase: { type: 'beginning', retryAt: event.now + storeRetryMs } },
-            [{ type: 'note', note: { type: 'store-trouble', doing: 'starting a generation', error: event.error } }],
+            [
+              {
+                type: 'note',
+                note: { type: 'store-trouble', doing: 'starting a generation', error: event.error },
+              },
+            ],
           ]
     case 'mailboxes-ready':
       return state.phase.type === 'assembling' && state.phase.generation === event.generation
@@ -197,14 +285,29 @@ const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorSt
     case 'worker-exited':
       return loseWorker(state, event.worker, event.reason, event)
     case 'epoch-allocated':
-      return checkpoints(state, event.generation, { type: 'allocated', epoch: event.epoch, now: event.now })
+      return checkpoints(state, event.generation, {
+        type: 'allocated',
+        epoch: event.epoch,
+        now: event.now,
+      })
     case 'allocation-failed': {
-      const [next, effects] = checkpoints(state, event.generation, { type: 'allocation-failed', now: event.now })
-      const note: Note = { type: 'store-trouble', doing: 'starting a checkpoint', error: event.error }
+      const [next, effects] = checkpoints(state, event.generation, {
+        type: 'allocation-failed',
+        now: event.now,
+      })
+      const note: Note = {
+        type: 'store-trouble',
+        doing: 'starting a checkpoint',
+        error: event.error,
+      }
       return [next, [...effects, { type: 'note', note }]]
     }
     case 'committed':
-      return checkpoints(state, event.generation, { type: 'committed', epoch: event.epoch, now: event.now })
+      return checkpoints(state, event.generation, {
+        type: 'committed',
+        epoch: event.epoch,
+        now: event.now,
+      })
     case 'commit-refused':
       return checkpoints(state, event.generation, {
         type: 'commit-refused',
@@ -219,7 +322,13 @@ const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorSt
       return [{ ...state, phase: { type: 'fenced', reason: event.reason } }, []]
     case 'job-ended':
       return state.phase.type === 'stopping'
-        ? [{ ...state, phase: { type: 'ended', status: state.phase.status, reason: state.phase.reason } }, []]
+        ? [
+            {
+              ...state,
+              phase: { type: 'ended', status: state.phase.status, reason: state.phase.reason },
+            },
+            [],
+          ]
         : [state, []]
     default:
       return absurd(event)
@@ -251,7 +360,12 @@ const onPhaseTick = (state: CoordinatorState, event: CoordinatorEvent): Coordina
       return assemble(state, event.now)
     case 'deploying':
       return event.now - phase.since > settings.deployTimeoutMs
-        ? fail(state, `${unready(state, phase.assignment).join(', ')} did not get ready in time`, false, event)
+        ? fail(
+            state,
+            `${unready(state, phase.assignment).join(', ')} did not get ready in time`,
+            false,
+            event,
+          )
         : [state, []]
     case 'running': {
       return checkpoints(state, phase.generation, {
@@ -275,7 +389,11 @@ const begin = (state: CoordinatorState): CoordinatorStep => [
 
 const onGenerationBegun = (
   state: CoordinatorState,
-  event: { readonly generation: Generation; readonly restore: Manifest | undefined; readonly now: number },
+  event: {
+    readonly generation: Generation
+    readonly restore: Manifest | undefined
+    readonly now: number
+  },
 ): CoordinatorStep => {
   if (state.phase.type !== 'beginning') return [state, []]
   const { generation, restore } = event
@@ -313,9 +431,17 @@ const misfitOf = (settings: CoordinatorSettings, restore: Manifest): string | un
 
 // --- workers --------------------------------------------------------------------------------
 
-const seen = (state: CoordinatorState, worker: WorkerId, now: number, lagMs: number): CoordinatorState =>
+const seen = (
+  state: CoordinatorState,
+  worker: WorkerId,
+  now: number,
+  lagMs: number,
+): CoordinatorState =>
   state.workers.has(worker)
-    ? { ...state, members: stepMembership(state.members, { type: 'heartbeat', worker, now, lagMs })[0] }
+    ? {
+        ...state,
+        members: stepMembership(state.members, { type: 'heartbeat', worker, now, lagMs })[0],
+      }
     : state
 
 const loseSilent = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorStep => {
@@ -326,7 +452,9 @@ const loseSilent = (state: CoordinatorState, event: CoordinatorEvent): Coordinat
     if (loss.type !== 'worker-lost') continue
     const ms = Math.round(loss.forMs)
     const reason =
-      loss.reason === 'silent' ? `no heartbeat for ${ms} ms` : `its event loop has been blocked for ${ms} ms`
+      loss.reason === 'silent'
+        ? `no heartbeat for ${ms} ms`
+        : `its event loop has been blocked for ${ms} ms`
     const [next, more] = loseWorker(current, loss.worker, reason, event)
     current = next
     effects.push(...more)
@@ -345,16 +473,26 @@ const loseWorker = (
   workers.delete(id)
   const [members] = stepMembership(state.members, { type: 'left', worker: id })
   const without = { ...state, workers, members }
-  const note: CoordinatorEffect = { type: 'note', note: { type: 'worker-lost', worker: id, reason } }
+  const note: CoordinatorEffect = {
+    type: 'note',
+    note: { type: 'worker-lost', worker: id, reason },
+  }
   const { phase } = state
   if (phase.type === 'stopping') {
     const [next, effects] = finishStopping(without, event.now)
     return [next, [note, ...effects]]
   }
   if (phase.type !== 'deploying' && phase.type !== 'running') return [without, [note]]
-  const lost = [...phase.assignment].filter(([, worker]) => worker === id).map(([subtask]) => subtask)
+  const lost = [...phase.assignment]
+    .filter(([, worker]) => worker === id)
+    .map(([subtask]) => subtask)
   if (lost.length === 0) return [without, [note]]
-  const [next, effects] = fail(without, `${lost.join(', ')} lost its worker: ${reason}`, false, event)
+  const [next, effects] = fail(
+    without,
+    `${lost.join(', ')} lost its worker: ${reason}`,
+    false,
+    event,
+  )
   return [next, [note, ...effects]]
 }
 
@@ -384,14 +522,19 @@ const onBeat = (state: CoordinatorState, beat: Beat, event: CoordinatorEvent): C
   return [next, [...notes, ...effects]]
 }
 
-const onBeatPhase = (state: CoordinatorState, worker: WorkerState, event: CoordinatorEvent): CoordinatorStep => {
+const onBeatPhase = (
+  state: CoordinatorState,
+  worker: WorkerState,
+  event: CoordinatorEvent,
+): CoordinatorStep => {
   const { phase } = state
   if (phase.type === 'assembling') return assemble(state, event.now)
   if (phase.type === 'stopping') return finishStopping(state, event.now)
   if (phase.type !== 'deploying' && phase.type !== 'running') return [state, []]
   if (worker.generation !== phase.generation) return [state, []] // O1
   for (const subtask of worker.subtasks.values()) {
-    if (phase.assignment.get(subtask.subtask) !== worker.worker || subtask.phase !== 'failed') continue
+    if (phase.assignment.get(subtask.subtask) !== worker.worker || subtask.phase !== 'failed')
+      continue
     const reason = `${subtask.subtask} failed: ${subtask.error?.message ?? 'no reason given'}`
     return fail(state, reason, subtask.error?.fatal ?? false, event)
   }
@@ -405,7 +548,10 @@ const assemble = (state: CoordinatorState, now: number): CoordinatorStep => {
   const assignment = assign(state)
   if (assignment === undefined) return [state, []]
   const { generation, restore } = phase
-  return [{ ...state, phase: { type: 'deploying', generation, restore, assignment, since: now } }, []]
+  return [
+    { ...state, phase: { type: 'deploying', generation, restore, assignment, since: now } },
+    [],
+  ]
 }
 
 /** Reserved workers first, then free slots, one subtask a round so that load spreads. */
@@ -420,7 +566,9 @@ const assign = (state: CoordinatorState): Assignment | undefined => {
     }
   }
   const open = state.settings.subtasks.filter(id => !assignment.has(id))
-  const free = usable.filter(w => w.only.length === 0).map(w => ({ worker: w.worker, slots: w.slots }))
+  const free = usable
+    .filter(w => w.only.length === 0)
+    .map(w => ({ worker: w.worker, slots: w.slots }))
   for (let round = 0; open.length > 0; round += 1) {
     const offering = free.filter(w => w.slots > round)
     if (offering.length === 0) return undefined
@@ -440,7 +588,11 @@ export const unassignable = (state: CoordinatorState): readonly SubtaskId[] => {
   return state.settings.subtasks.filter(id => !reserved.has(id)).slice(slots)
 }
 
-const subtaskState = (state: CoordinatorState, assignment: Assignment, id: SubtaskId): SubtaskState | undefined => {
+const subtaskState = (
+  state: CoordinatorState,
+  assignment: Assignment,
+  id: SubtaskId,
+): SubtaskState | undefined => {
   const worker = state.workers.get(assignment.get(id) ?? '')
   return worker?.generation === generationOf(state) ? worker.subtasks.get(id) : undefined
 }
@@ -467,7 +619,10 @@ const startRunning = (state: CoordinatorState, event: CoordinatorEvent): Coordin
     now: event.now,
   })
   return [
-    { ...state, phase: { type: 'running', generation, restore, assignment, checkpoints: checkpointState } },
+    {
+      ...state,
+      phase: { type: 'running', generation, restore, assignment, checkpoints: checkpointState },
+    },
     [
       { type: 'set-status', status: 'running', reason: undefined },
       { type: 'note', note: { type: 'running', generation } },
@@ -477,7 +632,11 @@ const startRunning = (state: CoordinatorState, event: CoordinatorEvent): Coordin
 
 // --- checkpoints ----------------------------------------------------------------------------
 
-const collect = (state: CoordinatorState, worker: WorkerState, event: CoordinatorEvent): CoordinatorStep => {
+const collect = (
+  state: CoordinatorState,
+  worker: WorkerState,
+  event: CoordinatorEvent,
+): CoordinatorStep => {
   let current = state
   const effects: CoordinatorEffect[] = []
   const feed = (more: CheckpointEvent): void => {
@@ -491,7 +650,13 @@ const collect = (state: CoordinatorState, worker: WorkerState, event: Coordinato
       if (isPending(current, report.part.epoch, subtask.subtask)) feed({ type: 'reported', report })
     }
     for (const decline of subtask.declines) {
-      feed({ type: 'declined', subtask: subtask.subtask, epoch: decline.epoch, reason: decline.reason, now: event.now })
+      feed({
+        type: 'declined',
+        subtask: subtask.subtask,
+        epoch: decline.epoch,
+        reason: decline.reason,
+        now: event.now,
+      })
     }
   }
   if (current.phase.type !== 'running') return [current, effects]
@@ -527,7 +692,10 @@ const checkpoints = (
   return [{ ...state, phase: { ...phase, checkpoints: next } }, effects]
 }
 
-const translate = (generation: Generation, effect: CheckpointEffect): readonly CoordinatorEffect[] => {
+const translate = (
+  generation: Generation,
+  effect: CheckpointEffect,
+): readonly CoordinatorEffect[] => {
   switch (effect.type) {
     case 'allocate-id':
       return [{ type: 'allocate-epoch', generation }]
@@ -589,7 +757,17 @@ const stop = (
   now: number,
 ): CoordinatorStep =>
   finishStopping(
-    { ...state, phase: { type: 'stopping', generation: generationOf(state), status, reason, since: now, ending: false } },
+    {
+      ...state,
+      phase: {
+        type: 'stopping',
+        generation: generationOf(state),
+        status,
+        reason,
+        since: now,
+        ending: false,
+      },
+    },
     now,
   )
 
@@ -616,7 +794,11 @@ const withOrders = (
   if (after.phase.type === 'fenced') return [after, effects]
   if (!ordersDiffer(before.phase, after.phase) && now < after.ordersDueAt) return [after, effects]
   const orders = [...after.workers.values()].map(
-    (w): CoordinatorEffect => ({ type: 'send-orders', worker: w.worker, orders: ordersFor(after, w) }),
+    (w): CoordinatorEffect => ({
+      type: 'send-orders',
+      worker: w.worker,
+      orders: ordersFor(after, w),
+    }),
   )
   return [{ ...after, ordersDueAt: now + after.settings.ordersEveryMs }, [...effects, ...orders]]
 }

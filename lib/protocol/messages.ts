@@ -46,7 +46,10 @@ export const SubtaskState = t.readonly(
     /** Highest completed epoch whose whole output is published. */
     committed: t.number,
     /** Why it failed. */
-    error: t.union([t.undefined, t.strict({ type: t.string, message: t.string, fatal: t.boolean })]),
+    error: t.union([
+      t.undefined,
+      t.strict({ type: t.string, message: t.string, fatal: t.boolean }),
+    ]),
     records: t.number,
   }),
 )
@@ -125,7 +128,10 @@ const parse = (payload: Uint8Array): E.Either<StreamError, unknown> =>
   )
 
 /** Decodes once, at the edge; inside, types are trusted. */
-export const decodeMessage = <A>(codec: t.Type<A, unknown>, payload: Uint8Array): E.Either<StreamError, A> =>
+export const decodeMessage = <A>(
+  codec: t.Type<A, unknown>,
+  payload: Uint8Array,
+): E.Either<StreamError, A> =>
   pipe(
     parse(payload),
     E.chain(value => {
@@ -133,7 +139,10 @@ export const decodeMessage = <A>(codec: t.Type<A, unknown>, payload: Uint8Array)
       return E.isRight(decoded)
         ? decoded
         : E.left(
-            streamError('corrupt', `a control message was refused: ${PathReporter.report(decoded)[0] ?? ''}`),
+            streamError(
+              'corrupt',
+              `a control message was refused: ${PathReporter.report(decoded)[0] ?? ''}`,
+            ),
           )
     }),
   )

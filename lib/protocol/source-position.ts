@@ -60,7 +60,9 @@ export const verifyPosition = (
   }
   if (offset === undefined) return E.right(undefined)
   if (observed.lastSequence < offset) {
-    return lost(`ends at ${observed.lastSequence}, below the checkpoint's offset ${offset}: the server lost data`)
+    return lost(
+      `ends at ${observed.lastSequence}, below the checkpoint's offset ${offset}: the server lost data`,
+    )
   }
   if (observed.firstSequence > offset + 1) {
     return lost(
@@ -69,7 +71,9 @@ export const verifyPosition = (
   }
   const { hashAtOffset } = observed
   if (position.hash !== undefined && hashAtOffset !== undefined && hashAtOffset !== position.hash) {
-    return lost(`holds another message at ${offset} than the one that was processed: the server lost its tail`)
+    return lost(
+      `holds another message at ${offset} than the one that was processed: the server lost its tail`,
+    )
   }
   return E.right(undefined)
 }

@@ -33,7 +33,12 @@ export type WorkerAction =
       readonly restore: Manifest | undefined
     }
   | { readonly type: 'run' }
-  | { readonly type: 'trigger'; readonly epoch: Epoch; readonly final: boolean; readonly triggeredAt: number }
+  | {
+      readonly type: 'trigger'
+      readonly epoch: Epoch
+      readonly final: boolean
+      readonly triggeredAt: number
+    }
   | { readonly type: 'abort'; readonly epoch: Epoch }
   | { readonly type: 'complete'; readonly epoch: Epoch }
   | { readonly type: 'stop' }
