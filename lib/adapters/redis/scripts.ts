@@ -237,6 +237,12 @@ redis.call('HSET', KEYS[1], 'cancel', '1')
 return {'requested'}
 `)
 
+/** Lists a job's name until a time, `+inf` for ever. KEYS the list of jobs · ARGV score, job name → ok */
+export const enlist = script(`#!lua flags=allow-oom
+redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
+return {'ok'}
+`)
+
 /**
  * Opens a part, or adds one chunk to it. The key has its TTL from its first instant, and only then: a
  * late repeat must not put a TTL on a part that was committed. Other bytes under the same name are

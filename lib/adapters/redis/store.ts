@@ -171,7 +171,7 @@ const acquire = async (
   if (outcome === 'lost') return E.left(lostJob(place, job))
   const meta = decodeMeta(place, metaKey(job), pairs(rest))
   if (E.isLeft(meta)) return meta
-  await redis.zadd(jobsKey, '+inf', job)
+  await send(connection, scripts.enlist, [jobsKey], ['+inf', job])
   const latest = await latestOf(connection, meta.right)
   if (E.isLeft(latest)) return latest
   const { jobId, term, fresh } = meta.right
@@ -308,7 +308,7 @@ const announceEnd = async (
   const [term, jobId] = await redis.hmget(metaKey(claim.job), 'term', 'jobId')
   if (term !== String(claim.term) || jobId !== claim.jobId) return
   const expiresAt = (await serverTime(connection)) + Math.ceil(ttlMs)
-  await redis.zadd(jobsKey, 'XX', expiresAt, claim.job)
+  await send(connection, scripts.enlist, [jobsKey], [expiresAt, claim.job])
 }
 
 /** Runs a step with the newest checkpoint's id until it is not stale (`undefined`). */
