@@ -5,7 +5,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { type StreamError, streamError } from '../lib/errors.js'
 import type { Durability } from '../lib/job/graph.js'
 import type { EventLog } from '../lib/ports/event-log.js'
-import type { Claim, JobRecord, JobStore } from '../lib/ports/job-store.js'
+import type { AcquireOutcome, Claim, JobRecord, JobStore } from '../lib/ports/job-store.js'
 import type { Scheduler } from '../lib/ports/scheduler.js'
 import { identityStream, identitySubject } from '../lib/protocol/addresses.js'
 
@@ -27,8 +27,16 @@ export interface ClaimRequest {
 }
 
 export interface Claimed {
+  readonly type: 'claimed'
   readonly claim: Claim
   readonly record: JobRecord
+}
+
+/** The job ended before, in this run or in another: it stays ended until somebody says `--fresh`. */
+export interface EndedBefore {
+  readonly type: 'ended'
+  readonly status: 'finished' | 'canceled'
+  readonly reason: string | undefined
 }
 
 /** How long a state that was given up stays readable. */
@@ -39,8 +47,16 @@ const slackMs = 100
 export const claimJob = async (
   request: ClaimRequest,
   ports: ClaimPorts,
-): Promise<E.Either<StreamError, Claimed>> => {
+): Promise<E.Either<StreamError, Claimed | EndedBefore>> => {
   const { job, fresh } = request
+  const record = await ports.store.describe(job)()
+  if (E.isLeft(record)) return record
+  const status = record.right?.status
+  // A coordinator that died right after its job's end is started again like any other; so is a
+  // supervisor. Neither may run a finished job a second time.
+  if (!fresh && (status === 'finished' || status === 'canceled')) {
+    return E.right({ type: 'ended', status, reason: record.right?.statusReason })
+  }
   const identity = await ports.log.facts(identityStream(job))()
   if (E.isLeft(identity) && identity.left.type !== 'missing') return identity
   const claimed = await acquire(request, E.isRight(identity) && !fresh, ports)
@@ -58,11 +74,13 @@ export const claimJob = async (
   return keepIdentity(claimed.right, job, ports)
 }
 
+type Acquired = Extract<AcquireOutcome, { readonly type: 'acquired' }>
+
 const acquire = async (
   request: ClaimRequest,
   mustExist: boolean,
   { store, scheduler }: ClaimPorts,
-): Promise<E.Either<StreamError, Claimed & { readonly created: boolean }>> => {
+): Promise<E.Either<StreamError, Acquired>> => {
   const { job, run, graph, leaseMs } = request
   let holder: { readonly run: string; readonly until: number } | undefined
   for (;;) {
@@ -106,11 +124,11 @@ const quote = (name: string): string => (/^[\w.-]+$/.test(name) ? name : `'${nam
 
 /** An empty Redis must be noticed later, so NATS remembers that the job exists (P10). */
 const keepIdentity = async (
-  claimed: Claimed,
+  { claim, record }: Acquired,
   job: string,
   { log }: ClaimPorts,
 ): Promise<E.Either<StreamError, Claimed>> => {
-  const { jobId } = claimed.claim
+  const { jobId } = claim
   const created = await log.create({
     name: identityStream(job),
     subjects: [identitySubject(job)],
@@ -118,7 +136,7 @@ const keepIdentity = async (
     bytesMax: 1024 * 1024,
     description: JSON.stringify({ job, jobId }),
   })()
-  return E.isLeft(created) ? created : E.right(claimed)
+  return E.isLeft(created) ? created : E.right({ type: 'claimed', claim, record })
 }
 
 /** What a durability profile gives up, for people; undefined: nothing. */

@@ -66,7 +66,7 @@ type Unstamped = CoordinatorEvent extends infer Event
 /** Between tries at a store that does not answer. */
 const retryMs = 500
 /** How long the record of a job that ended for good stays readable. */
-const endedTtlMs = 600_000
+const endedTtlMs = 3_600_000
 const mailboxSlackBytes = 4 * 1024 * 1024
 
 export class CoordinatorActor {

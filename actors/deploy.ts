@@ -246,6 +246,11 @@ export const runCoordinator = async (options: {
     await close()
     return claimed
   }
+  if (claimed.right.type === 'ended') {
+    const { status, reason } = claimed.right
+    trouble(`job '${plan.job}' is ${status} already; to run it again from nothing, add --fresh`)
+    return E.right({ ended: Promise.resolve({ type: 'ended', status, reason }), bus, close })
+  }
   let finish: (outcome: CoordinatorOutcome) => void = () => {}
   const ended = new Promise<CoordinatorOutcome>(resolve => {
     finish = resolve
