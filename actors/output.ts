@@ -181,8 +181,10 @@ export class Output {
     return this.machine.pendingBytes
   }
 
+  /** Without checkpoints nothing waits for one: all is committed once all is published. */
   get committedUpTo(): Epoch {
-    return this.machine.committedUpTo
+    if (this.options.mode === 'transactional') return this.machine.committedUpTo
+    return this.machine.pendingRecords === 0 ? Number.POSITIVE_INFINITY : 0
   }
 
   add(payload: Uint8Array): void {

@@ -31,7 +31,6 @@ import {
   deadLetterSubjects,
   mailboxStream,
   parseSubtaskId,
-  subtaskId,
 } from '../lib/protocol/addresses.js'
 import type { ChannelId, Epoch, Generation, Key, SubtaskId } from '../lib/protocol/ids.js'
 import { keyGroupOf, subtaskOf } from '../lib/protocol/key-group.js'
