@@ -23,6 +23,7 @@
 import { absurd, invariant } from '../invariant.js'
 import type { ChannelId, Epoch } from './ids.js'
 
+/** Whether alignment blocks channels, or lets records after a barrier into the snapshot before it. */
 export type AlignmentMode = 'exactly-once' | 'at-least-once'
 
 /** An epoch whose barrier has arrived on some channels and is awaited on others. */
@@ -45,11 +46,13 @@ interface Inputs {
   readonly aborted: readonly Epoch[]
 }
 
+/** Where a subtask stands between two snapshots. */
 export type Alignment =
   | (Inputs & { readonly type: 'flowing' })
   /** `pending` ascends; in exactly-once mode it holds one epoch, and what arrived is blocked. */
   | (Inputs & { readonly type: 'aligning'; readonly pending: readonly PendingEpoch[] })
 
+/** What happens to a subtask's inputs. `now` is monotonic, in milliseconds. */
 export type AlignmentEvent =
   | {
       readonly type: 'barrier-received'
@@ -62,6 +65,7 @@ export type AlignmentEvent =
   | { readonly type: 'checkpoint-aborted'; readonly epoch: Epoch }
   | { readonly type: 'channel-ended'; readonly channel: ChannelId; readonly now: number }
 
+/** What the subtask must do, in order and in one turn (A5). */
 export type AlignmentEffect =
   | { readonly type: 'block-channel'; readonly channel: ChannelId }
   | { readonly type: 'unblock-channels'; readonly channels: readonly ChannelId[] }

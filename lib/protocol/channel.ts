@@ -57,6 +57,7 @@ export interface ReaderStall {
   readonly stalledMs: number
 }
 
+/** Limits of a writer. */
 export interface WriterOptions {
   /** Bytes pushed and not credited at which the writer is blocked. */
   readonly bytesMax: number
@@ -64,6 +65,7 @@ export interface WriterOptions {
   readonly stallTimeoutMs: number
 }
 
+/** Limits of a reader. */
 export interface ReaderOptions {
   /** The writer's `bytesMax`. */
   readonly windowBytes: number

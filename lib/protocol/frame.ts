@@ -48,8 +48,10 @@ export interface EndHeader extends Numbered {
   readonly type: 'end'
 }
 
+/** What a frame says about itself. */
 export type FrameHeader = DataHeader | BarrierHeader | EndHeader
 
+/** A decoded frame. */
 export interface Frame {
   readonly header: FrameHeader
   /** A view of the bytes that were decoded. */

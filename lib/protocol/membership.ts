@@ -18,6 +18,7 @@
 import { absurd } from '../invariant.js'
 import type { WorkerId } from './ids.js'
 
+/** The limits that workers are judged by, in milliseconds. */
 export interface MembershipOptions {
   /** Silence after which a worker is lost. */
   readonly timeoutMs: number
@@ -35,6 +36,7 @@ export interface Member {
   readonly lagMs: number
 }
 
+/** Who is a member, and how each fares. */
 export interface Membership {
   readonly options: MembershipOptions
   readonly workers: ReadonlyMap<WorkerId, Member>
@@ -42,6 +44,7 @@ export interface Membership {
   readonly observedAt: number | undefined
 }
 
+/** What the observer sees. `now` is its own monotonic time, in milliseconds. */
 export type MembershipEvent =
   | {
       readonly type: 'heartbeat'
@@ -53,6 +56,7 @@ export type MembershipEvent =
   /** The worker said good-bye, or its exit was seen. */
   | { readonly type: 'left'; readonly worker: WorkerId }
 
+/** What the coordinator must know. */
 export type MembershipEffect =
   | { readonly type: 'worker-joined'; readonly worker: WorkerId }
   | {
@@ -137,7 +141,7 @@ const forgiveSleep = (state: Membership, now: number): Membership => {
   if (sleptMs <= state.options.observerGapMs) return { ...state, observedAt: now }
   const workers = new Map<WorkerId, Member>()
   for (const [worker, member] of state.workers) {
-    workers.set(worker, { ...member, lastSeenAt: Math.min(now, member.lastSeenAt + sleptMs) })
+    workers.set(worker, { ...member, lastSeenAt: member.lastSeenAt + sleptMs })
   }
   return { ...state, workers, observedAt: now }
 }
