@@ -1,10 +1,10 @@
 /**
  * Barrier alignment of one subtask.
  *
- * A subtask snapshots epoch `e` once barrier `e` has arrived on every open input channel. Until then,
- * in exactly-once mode, a channel that has delivered its barrier is *blocked*: its next records belong
- * to epoch `e + 1`, and letting them into the state before the snapshot would count them twice after
- * a restore. At-least-once mode only counts barriers and accepts that.
+ * A subtask snapshots epoch `e` once barrier `e` has arrived on every open input channel. Until
+ * then, in exactly-once mode, a channel that has delivered its barrier is *blocked*: its next
+ * records belong to epoch `e + 1`, and letting them into the state before the snapshot would count
+ * them twice after a restore. At-least-once mode only counts barriers and accepts that.
  *
  * Invariants
  *   A1. Blocked channels all wait for the same epoch; at-least-once blocks none.
@@ -15,15 +15,17 @@
  *       epoch can no longer complete: its barrier is lost, or its abort is on the way.
  *   A5. `take-snapshot` precedes `unblock-channels`: the owner performs effects in order and in one
  *       turn, so no record behind a barrier enters the state before the capture (P4).
- *   A6. A late barrier of an aborted epoch does nothing. The newest `abortedMax` are remembered; one
- *       that is forgotten can at worst open an alignment that the next barrier supersedes.
+ *   A6. A late barrier of an aborted epoch does nothing. The newest `abortedMax` are remembered;
+ *       one that is forgotten can at worst open an alignment that the next barrier supersedes.
  *   A7. At-least-once keeps at most `pendingMax` epochs; completing one drops all older ones.
  *   A8. A channel that has ended is not waited for.
  */
 import { absurd, invariant } from '../invariant.js'
 import type { ChannelId, Epoch } from './ids.js'
 
-/** Whether alignment blocks channels, or lets records after a barrier into the snapshot before it. */
+/**
+ * Whether alignment blocks channels, or lets records after a barrier into the snapshot before it.
+ */
 export type AlignmentMode = 'exactly-once' | 'at-least-once'
 
 /** An epoch whose barrier has arrived on some channels and is awaited on others. */
@@ -92,7 +94,9 @@ export const pendingMax = 50
 type Step = readonly [Alignment, readonly AlignmentEffect[]]
 type Barrier = Extract<AlignmentEvent, { type: 'barrier-received' }>
 
-/** The state of a subtask that has just started; `closedThrough` is the epoch it was restored from. */
+/**
+ * The state of a subtask that has just started; `closedThrough` is the epoch it was restored from.
+ */
 export const initialAlignment = (options: {
   readonly mode: AlignmentMode
   readonly channels: readonly ChannelId[]
@@ -216,7 +220,7 @@ const settle = (
     }
     const { epoch, final } = each
     effects.push({ type: 'take-snapshot', epoch, final, alignmentMs: cause.now - each.since })
-    // The channel that completes the epoch was never blocked: its barrier is being handled right now.
+    // The channel that completes the epoch was never blocked: its barrier is handled right now.
     const blocked = [...each.arrived].filter(channel => channel !== cause.channel)
     if (inputs.mode === 'exactly-once') effects.push(...unblock(new Set(blocked)))
     closedThrough = epoch

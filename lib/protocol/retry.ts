@@ -75,7 +75,9 @@ export const fixedDelay = (options: FixedDelayOptions): RestartStrategy => {
   return { type: 'fixed-delay', ...options }
 }
 
-/** Restarts at growing distances, with jitter so that jobs which fell together do not rise together. */
+/**
+ * Restarts at growing distances, with jitter so that jobs which fell together do not rise together.
+ */
 export const exponentialDelay = (options: ExponentialDelayOptions): RestartStrategy => {
   const { initialMs, maxMs, multiplier, jitter, resetAfterMs } = options
   const valid = initialMs > 0 && maxMs >= initialMs && multiplier > 1 && jitter >= 0 && jitter <= 1
