@@ -302,7 +302,7 @@ export class Output {
   /** Reads headers on our subject up to its last message; there are few, except where strangers write. */
   private async scan(after: number): Promise<Scanned> {
     const { log } = this.ports
-    const { subject, identity } = this.options
+    const { subject } = this.options
     const last = await log.last(this.stream, subject)()
     if (E.isLeft(last)) return { type: 'failed', error: last.left }
     const until = last.right?.sequence ?? 0
