@@ -35,7 +35,7 @@ const name = setting('JOB', 'counts')
 const stream = setting('IN', 'NUMBERS')
 const durability = setting('DURABILITY', 'process-crash') === 'none' ? 'none' : 'process-crash'
 
-export default job(name, { durability })
+export default job(name, { durability, limits: JSON.parse(setting('LIMITS', '{}')) })
   .from(
     jetstream.source({
       id: 'numbers',
@@ -47,6 +47,10 @@ export default job(name, { durability })
   .keyBy(({ key }) => key)
   .to(counts, { parallelism: numberSetting('PARALLELISM', 2) })
   .into(
-    jetstream.sink({ id: 'out', subject: setting('SUBJECT', 'counted'), stream: setting('OUT', 'COUNTED') }),
+    jetstream.sink({
+      id: 'out',
+      subject: setting('SUBJECT', 'counted'),
+      stream: setting('OUT', 'COUNTED'),
+    }),
   )
   .checkpoint({ intervalMs: numberSetting('INTERVAL_MS', 250) })
