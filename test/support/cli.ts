@@ -6,6 +6,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { ExecutionContext } from 'ava'
+import * as E from 'fp-ts/lib/Either.js'
+import * as codec from 'io-ts'
 import { isRunning } from '../adapters/servers/observe.js'
 
 /** Long enough for a busy machine; a condition that holds sooner is seen sooner. */
@@ -167,3 +169,47 @@ const cliOf = (child: ChildProcess): Cli => {
     },
   }
 }
+
+/** How a command refuses, as `--json` prints it. */
+export interface Refusal {
+  readonly type: string
+  readonly message: string
+  readonly next?: string
+}
+
+/**
+ * Runs the command with `--json` and asserts that it fails in plain words: an exit code, one sentence
+ * and what to do, no stack trace.
+ */
+export const refusalOf = async (
+  t: ExecutionContext,
+  args: readonly string[],
+  options: CliOptions = {},
+): Promise<Refusal> => {
+  const exit = await runCli(t, [...args, '--json'], options)
+  assertPlain(t, exit)
+  t.is(exit.stderr, '')
+  return refusalIn(JSON.parse(exit.stdout.trim().split('\n').at(-1) ?? ''))
+}
+
+/** Asserts that a command failed, and did not show where in the code. */
+export const assertPlain = (t: ExecutionContext, { code, stdout, stderr }: CliExit): void => {
+  t.true(code === 1 || code === 2, `exit code ${code}`)
+  t.notRegex(stdout + stderr, /^\s+at .*:\d+:\d+|node_modules|node:internal|Error:/m)
+}
+
+const refusalIn = (value: unknown): Refusal => {
+  const decoded = Printed.decode(value)
+  if (E.isLeft(decoded)) throw new Error(`not an error: ${JSON.stringify(value)}`)
+  const { type, message, next } = decoded.right.error
+  return { type, message, ...(next === undefined ? {} : { next }) }
+}
+
+const Printed = codec.type({
+  type: codec.literal('error'),
+  error: codec.type({
+    type: codec.string,
+    message: codec.string,
+    next: codec.union([codec.undefined, codec.string]),
+  }),
+})
