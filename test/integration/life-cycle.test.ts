@@ -1,6 +1,6 @@
 /** What a job keeps in Redis and in NATS while it runs, and what is left when it has been cancelled. */
 import test from 'ava'
-import { eventually, pidOf, runCli, startCli, untilNoted } from '../support/cli.js'
+import { eventually, exitOf, pidOf, runCli, startCli, untilNoted } from '../support/cli.js'
 import {
   jobFile,
   jobKeys,
@@ -68,7 +68,7 @@ test('pending parts expire, the newest checkpoint does not, superseded ones do, 
   const cancel = await runCli(t, ['cancel', name, '--json'], { servers })
   t.is(cancel.code, 0)
   t.deepEqual(JSON.parse(cancel.stdout), { type: 'result', job: name, status: 'canceled' })
-  t.is((await up.exited).code, 0)
+  t.is((await exitOf(up)).code, 0)
   t.deepEqual(
     [...(await jobKeys(redis, name))].filter(([, ttl]) => ttl === -1),
     [],

@@ -1,7 +1,7 @@
 /** What cannot be done is refused in plain words: a sentence, what to do next, an exit code. */
 import { join } from 'node:path'
 import test from 'ava'
-import { assertPlain, refusalOf, runCli, startCli, untilNoted } from '../support/cli.js'
+import { assertPlain, exitOf, refusalOf, runCli, startCli, untilNoted } from '../support/cli.js'
 import { jobFile, numbers, openNats, streamOf, uniqueName } from '../support/jobs.js'
 import { sharedServers } from '../support/servers.js'
 
@@ -37,7 +37,7 @@ test.serial('a second run of a running job is refused, and the first one goes on
   await untilNoted(first, 'checkpoint-completed', before + 1)
   t.is(first.events().filter(e => e.name === 'generation-begun').length, 1)
   first.signal('SIGINT')
-  t.is((await first.exited).code, 0)
+  t.is((await exitOf(first)).code, 0)
 })
 
 for (const command of ['up', 'coordinator', 'worker']) {

@@ -83,8 +83,7 @@ export const startCli = (
   })
   const cli = cliOf(child)
   t.teardown(async () => {
-    if (!t.passed) t.log(`sluice ${args.join(' ')}\n${cli.stdout()}${cli.stderr()}`)
-    // In good order if it can: only then its servers' folder goes at once.
+    if (!t.passed) t.log(`sluice ${args.join(' ')}\n${excerptOf(cli)}`)
     cli.signal('SIGKILL')
     await cli.exited
     await gone(cli)
@@ -92,12 +91,35 @@ export const startCli = (
   return cli
 }
 
+const excerptLinesMax = 80
+
+/** What a command said last, without the progress that it tells four times a second. */
+const excerptOf = (cli: Cli): string => {
+  const lines = `${cli.stdout()}${cli.stderr()}`.split('\n')
+  const telling = lines.filter(line => !line.startsWith('{"type":"progress"'))
+  return telling.slice(-excerptLinesMax).join('\n')
+}
+
 /** Runs the command to its end. */
 export const runCli = (
   t: ExecutionContext,
   args: readonly string[],
   options: CliOptions = {},
-): Promise<CliExit> => startCli(t, args, options).exited
+): Promise<CliExit> => exitOf(startCli(t, args, options))
+
+/** How a command ends; rejects when it does not. */
+export const exitOf = async (cli: Cli, withinMs: number = deadlineMs): Promise<CliExit> => {
+  const timeout = new AbortController()
+  const late = delay(withinMs, undefined, { signal: timeout.signal }).then(() => {
+    throw new Error(`the command did not end within ${withinMs} ms`)
+  })
+  try {
+    return await Promise.race([cli.exited, late])
+  } finally {
+    late.catch(() => undefined) // Aborted in the next line; nobody waits for it any more.
+    timeout.abort()
+  }
+}
 
 /** Resolves when every process that the command ever started is gone. */
 export const gone = async (cli: Cli): Promise<void> => {

@@ -33,9 +33,13 @@ const counts = actor({
 
 const name = setting('JOB', 'counts')
 const stream = setting('IN', 'NUMBERS')
-const durability = setting('DURABILITY', 'process-crash') === 'none' ? 'none' : 'process-crash'
+const durabilities = ['strict', 'process-crash', 'none'] as const
+const durability = durabilities.find(name => name === setting('DURABILITY', 'process-crash'))
 
-export default job(name, { durability, limits: JSON.parse(setting('LIMITS', '{}')) })
+export default job(name, {
+  ...(durability === undefined ? {} : { durability }),
+  limits: JSON.parse(setting('LIMITS', '{}')),
+})
   .from(
     jetstream.source({
       id: 'numbers',
