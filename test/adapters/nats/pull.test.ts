@@ -169,6 +169,18 @@ test('the next request is sent when half of the last is used', t => {
   t.is(credit.next()?.messages, 20)
 })
 
+test('what is left of a request that the server ended is no longer counted', t => {
+  const credit = new PullCredit({ messages: 40, bytes: 1_000 })
+  const first = credit.next()
+  for (let taken = 0; taken < 3; taken++) credit.take(100)
+  t.is(credit.next()?.messages, 20, 'half of the bytes are used')
+  credit.ended(first?.id ?? 0, { messages: 17, bytes: 199 }, true)
+  for (let taken = 0; taken < 9; taken++) credit.take(1)
+  t.is(credit.next(), undefined)
+  credit.take(1)
+  t.is(credit.next()?.messages, 20, 'half of the second request is used')
+})
+
 test('R3: a message that fits no request is asked for alone', t => {
   const credit = new PullCredit({ messages: 40, bytes: 1_000 })
   const first = credit.next()
