@@ -31,7 +31,10 @@ class ServerModel {
     private at = 0,
   ) {}
 
-  /** What it sends for the next message: refusals of requests that it does not fit, then the message. */
+  /**
+   * What it sends for the next message: refusals of requests that it does not fit, then the
+   * message.
+   */
   serve(): readonly FromServer[] {
     const sent: FromServer[] = []
     const size = this.sizes[this.at]
@@ -63,8 +66,9 @@ interface Limits {
 }
 
 /**
- * Runs credit against the model, with delays on both ways, until everything has been delivered. Returns
- * how often it waited for what would never come, which in a reader ends with a new consumer.
+ * Runs credit against the model, with delays on both ways, until everything has been delivered.
+ * Returns how often it waited for what would never come, which in a reader ends with a new
+ * consumer.
  */
 const run = (
   t: ExecutionContext,
