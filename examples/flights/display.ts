@@ -105,14 +105,15 @@ const eventText = (event: JobEvent): string | undefined => {
   }
 }
 
-const barWidth = 20
+const barWidth = 12
 
 const progressText = (watch: Watch, total: number): string => {
   const { outputs, fed, generation, running, completed } = watch
   const full = Math.floor((outputs / total) * barWidth)
   const bar = `${'#'.repeat(full)}${'.'.repeat(barWidth - full)}`
-  const state = running ? '' : ' (starting)'
-  return `[${bar}] ${outputs} of ${total} out, ${fed} in · generation ${generation}${state} · checkpoint ${completed}`
+  const state =
+    generation === 0 ? 'starting' : `generation ${generation}${running ? '' : ' starting'}`
+  return `[${bar}] ${outputs} of ${total} out, ${fed} in · ${state} · checkpoint ${completed}`
 }
 
 const tableText = (airports: readonly DelayRecord[]): string =>

@@ -38,8 +38,10 @@ export const feed = async (
   onFed: (records: number) => void,
 ): Promise<void> => {
   const jetstream = nats.jetstream()
+  let dueAt = performance.now()
   for (let from = 0; from < flights.length; from += sliceRecords) {
     await room()
+    dueAt = Math.max(dueAt, performance.now()) + sliceEveryMs
     const slice = flights.slice(from, from + sliceRecords)
     const acks = await Promise.all(
       slice.map((flight, i) =>
@@ -51,6 +53,6 @@ export const feed = async (
     const last = acks.at(-1)?.seq
     if (last !== from + slice.length) throw new Error(`flight ${from + slice.length} is at ${last}`)
     onFed(last)
-    await pause(sliceEveryMs)
+    await pause(Math.max(0, dueAt - performance.now()))
   }
 }
