@@ -5,12 +5,16 @@
  *   W1. Orders of a lower term, or of a lower generation within a term, are ignored.
  *   W2. Subtasks of one generation are let go of before those of the next are started.
  *   W3. A trigger is handed on once, in rising order of epochs (P3); completions only rise (P6).
+ *   W4. Orders with another job id come from a job that was started from nothing: terms and
+ *       generations count anew, or a worker of the job that was given up would never obey.
  */
 import type { Epoch, Generation, SubtaskId, Term } from './ids.js'
 import type { Manifest } from './manifest.js'
 import type { Orders } from './messages.js'
 
 export interface WorkerProtocol {
+  /** Of the last orders that were followed; undefined: none yet. */
+  readonly jobId: string | undefined
   readonly term: Term
   /** 0: nothing is deployed. */
   readonly generation: Generation
@@ -44,6 +48,7 @@ export type WorkerAction =
   | { readonly type: 'stop' }
 
 export const initialWorker: WorkerProtocol = {
+  jobId: undefined,
   term: 0,
   generation: 0,
   highest: 0,
@@ -58,7 +63,19 @@ export const stepWorker = (
   state: WorkerProtocol,
   orders: Orders,
 ): readonly [WorkerProtocol, readonly WorkerAction[]] => {
-  if (orders.term < state.term || state.stopping) return [state, []] // W1
+  if (state.stopping) return [state, []]
+  if (state.jobId !== undefined && state.jobId !== orders.jobId) {
+    const [next, actions] = stepWorker(initialWorker, orders) // W4
+    return [next, state.generation === 0 ? actions : [{ type: 'dispose' }, ...actions]]
+  }
+  return obey({ ...state, jobId: orders.jobId }, orders)
+}
+
+const obey = (
+  state: WorkerProtocol,
+  orders: Orders,
+): readonly [WorkerProtocol, readonly WorkerAction[]] => {
+  if (orders.term < state.term) return [state, []] // W1
   const current = { ...state, term: orders.term }
   switch (orders.phase) {
     case 'stop': {
