@@ -3,7 +3,7 @@
  * sequence it was counted, so that a record lost, doubled or counted out of order shows.
  */
 import * as t from 'io-ts'
-import { actor, jetstream, job } from 'sluice'
+import { actor, jetstream, job, type SourceEnd } from 'sluice'
 import { numberSetting, setting } from './setting.js'
 
 const Input = t.type({ key: t.string, n: t.number })
@@ -33,6 +33,13 @@ const counts = actor({
 
 const name = setting('JOB', 'counts')
 const stream = setting('IN', 'NUMBERS')
+/** `last`, `none`, or the sequence of the last message. */
+const endOf = (text: string): SourceEnd | undefined => {
+  if (text === 'none') return undefined
+  return text === 'last' ? { at: 'last' } : { at: 'sequence', sequence: Number(text) }
+}
+const end = endOf(setting('END', 'last'))
+
 const durabilities = ['strict', 'process-crash', 'none'] as const
 const durability = durabilities.find(name => name === setting('DURABILITY', 'process-crash'))
 
@@ -45,7 +52,7 @@ export default job(name, {
       id: 'numbers',
       stream,
       accepts: Input,
-      ...(setting('END', 'last') === 'last' ? { end: { at: 'last' } } : {}),
+      ...(end === undefined ? {} : { end }),
     }),
   )
   .keyBy(({ key }) => key)
