@@ -810,6 +810,20 @@ test('S4: a shared stream gets two messages at most, and one while predictions f
   t.deepEqual(effectsOf(output), ['g 1/6 >23'], 'the prediction would have failed: no second one')
 })
 
+test('S4: a refusal narrows the window of an exclusive stream to one, and predictions that hold widen it', t => {
+  const output = begin({ limits: { windowRecordsMax: 3, holdsBeforeGrowth: 2 } })
+  prepare(output, 1, ...'abcdef')
+  output.completed(1)
+  output.takeEffects()
+  for (const token of [0, 1, 2]) output.outcome(token, refused, 0)
+  output.lastRead({ type: 'found', sequence: 10, ours: undefined }, 0)
+  t.deepEqual(effectsOf(output), ['read-last', 'a 1/0 >10'])
+  ack(output, 3, 11)
+  t.deepEqual(effectsOf(output), ['b 1/1 >11'])
+  ack(output, 4, 12)
+  t.deepEqual(effectsOf(output), ['c 1/2 >12', 'd 1/3 >13'])
+})
+
 test('S4: behind an empty subject the first ack is awaited', t => {
   const output = TransactionalOutput.start(optionsOf())
   output.lastRead({ type: 'empty', firstSequence: 0, lastSequence: 0 }, 0)
