@@ -23,7 +23,7 @@ export interface JobOptions {
    * 128.
    */
   readonly maxParallelism?: number
-  /** Default `strict`. */
+  /** Default `process-crash`. */
   readonly durability?: Durability
   /** Storage of the mailboxes. Default `memory`: what they lose is replayed from the sources. */
   readonly mailboxStorage?: 'memory' | 'file'
