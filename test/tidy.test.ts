@@ -216,6 +216,7 @@ test(breaks, honestyViolations, 'test/a.test.ts', "test.serial.skip('a', f)", 'h
 test(keeps, honestyViolations, 'test/types/a.ts', '// @ts-expect-error')
 test(keeps, honestyViolations, 'examples/a/job.ts', "export default job('a').from(s).into(t)")
 test(keeps, honestyViolations, 'examples/a/job.ts', "const a = job('a').from(s); export default a")
+test(keeps, honestyViolations, 'test/support/jobs/not-a-job.ts', 'export default 1')
 test(keeps, honestyViolations, core, "const any = 'as unknown as' // any")
 
 test('the checker finds a cycle of values, and leaves a cycle of types alone', t => {
