@@ -37,7 +37,7 @@ test('the keys of a job read as they are documented', t => {
   ])
 })
 
-test('K1: all keys of a job share one hash tag, that no other job has', t => {
+test('RK1: all keys of a job share one hash tag, that no other job has', t => {
   const tags = hostileNames.map(job => {
     const own = new Set(keysOf(job).map(hashTag))
     t.is(own.size, 1, job)
@@ -46,7 +46,7 @@ test('K1: all keys of a job share one hash tag, that no other job has', t => {
   t.is(new Set(tags).size, hostileNames.length)
 })
 
-test('K1: no name puts anything into a key but letters, digits, hyphens and escapes', t => {
+test('RK1: no name puts anything into a key but letters, digits, hyphens and escapes', t => {
   const keys = hostileNames.flatMap(name => [...keysOf(name), ...keysOf('job', name)])
   for (const key of keys) {
     t.regex(key, /^sluice:\{[\w=-]+\}:[a-z]+(:\d+){0,2}(:[\w=-]+)?$/)
