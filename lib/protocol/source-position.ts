@@ -2,8 +2,8 @@
  * Where a source stands, and whether it may go on from there.
  *
  * Invariants
- *   R1. A restored source goes on at offset + 1 or not at all: never past a hole, never before it (P12).
- *   R2. A stream is the same one only if its creation time is; a message is, only if its hash is: a broker
+ *   SP1. A restored source goes on at offset + 1 or not at all: never past a hole, never before it (P12).
+ *   SP2. A stream is the same one only if its creation time is; a message is, only if its hash is: a broker
  *       that lost its tail hands out the same sequence numbers again.
  */
 import * as E from 'fp-ts/lib/Either.js'

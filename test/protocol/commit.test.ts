@@ -748,8 +748,8 @@ test('a message carries its place, and stampOf reads it back for this output onl
   const [publish] = output.takeEffects()
   const headers = publish?.type === 'publish' ? publish.headers : {}
   t.deepEqual(headers, {
-    'Sluice-Job': 'a_0d_0aSluice-Epoch_3a_209',
-    'Sluice-Sink': 'delays_20out/3',
+    'Sluice-Job': 'a=0d=0aSluice-Epoch=3a=209',
+    'Sluice-Sink': 'delays=20out/3',
     'Sluice-Generation': '5',
     'Sluice-Epoch': '7',
     'Sluice-Index': '0',
