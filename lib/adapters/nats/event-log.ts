@@ -51,10 +51,7 @@ export const natsEventLog = (link: NatsLink, options: NatsEventLogOptions = {}):
     read: request => openReader(link, request),
     facts: stream => ask(`read the facts of stream ${stream}`, [stream], () => facts(link, stream)),
     streamOf: subject => streamOf(link, subject),
-    last: (stream, subject) =>
-      ask(`read the last message of ${subject} in stream ${stream}`, [stream], () =>
-        found(() => link.manager.streams.getMessage(stream, { last_by_subj: subject })),
-      ),
+    last: (stream, subject) => last(link, stream, subject),
     at: (stream, sequence) =>
       ask(`read message ${sequence} of stream ${stream}`, [stream], () =>
         sequence < 1
@@ -118,16 +115,29 @@ const found = async (get: () => Promise<StoredMsg>): Promise<LogMessage | undefi
   }
 }
 
-const streamOf = (link: NatsLink, subject: string): TaskEither<StreamError, string | undefined> => {
-  if (!isPattern(subject)) {
-    const text = `${JSON.stringify(subject)} is no subject.`
-    return async () => E.left(streamError('invalid', text))
-  }
-  return ask(`find the stream of subject ${subject}`, [], async () => {
-    const [name] = await link.manager.streams.names(subject).next()
-    return name
-  })
+const noSubject = (subject: string): TaskEither<StreamError, never> => {
+  const error = streamError('invalid', `${JSON.stringify(subject)} is no subject.`)
+  return async () => E.left(error)
 }
+
+const last = (
+  link: NatsLink,
+  stream: string,
+  subject: string,
+): TaskEither<StreamError, LogMessage | undefined> =>
+  isPattern(subject)
+    ? ask(`read the last message of ${subject} in stream ${stream}`, [stream], () =>
+        found(() => link.manager.streams.getMessage(stream, { last_by_subj: subject })),
+      )
+    : noSubject(subject)
+
+const streamOf = (link: NatsLink, subject: string): TaskEither<StreamError, string | undefined> =>
+  isPattern(subject)
+    ? ask(`find the stream of subject ${subject}`, [], async () => {
+        const [name] = await link.manager.streams.names(subject).next()
+        return name
+      })
+    : noSubject(subject)
 
 const wireConfig = (config: StreamConfig): Partial<WireConfig> => ({
   name: config.name,
@@ -152,9 +162,7 @@ const sameSubjects = (left: readonly string[], right: readonly string[]): boolea
 /** J1. */
 const create = (link: NatsLink, config: StreamConfig): TaskEither<StreamError, StreamFacts> => {
   const bad = config.subjects.find(subject => !isPattern(subject))
-  if (bad !== undefined) {
-    return async () => E.left(streamError('invalid', `${JSON.stringify(bad)} is no subject.`))
-  }
+  if (bad !== undefined) return noSubject(bad)
   const doing = `create stream ${config.name}`
   return async () => {
     const created = await ask(doing, [config.name], async () => {
