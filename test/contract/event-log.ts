@@ -1,4 +1,6 @@
-/** What every event log must do, whatever it is made of. A file per log calls `eventLogContract`. */
+/**
+ * What every event log must do, whatever it is made of. A file per log calls `eventLogContract`.
+ */
 import test, { type ExecutionContext } from 'ava'
 import * as E from 'fp-ts/lib/Either.js'
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
@@ -191,9 +193,9 @@ const publishing = (fact: Fact): void => {
     async (t, log) => {
       await stream(log)
       await publish(log, 's.a', 'new owner')
-      // A zombie pipelines: its first message is refused, its second expects what the new owner stored.
-      // So an expectation fences a writer only while at most one of its messages is unanswered, or
-      // while it cannot tell in advance which sequence its predecessor will get.
+      // A zombie pipelines: its first message is refused, its second expects what the new owner
+      // stored. So an expectation fences a writer only while at most one of its messages is
+      // unanswered, or while it cannot tell in advance which sequence its predecessor will get.
       const outcomes = await Promise.all(
         [0, 1, 2].map(expected =>
           publish(log, 's.a', 'zombie', { expectedLastSubjectSequence: expected }),
@@ -343,7 +345,8 @@ const startingPoints = (fact: Fact): void => {
     await stream(log)
     await publishNumbers(log, 's.a', 10)
     const seen = observe(t, log, { stream: 'S', start: { at: 'new' } })
-    // When reading begins is not told; what counts is that only a suffix arrives, whole and in order.
+    // When reading begins is not told; what counts is that only a suffix arrives, whole and in
+    // order.
     while (seen.messages.length < 3) await publish(log, 's.a', 'new')
     const first = seen.sequences()[0] ?? 0
     t.true(first > 10)

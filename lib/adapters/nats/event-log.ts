@@ -1,8 +1,8 @@
 /**
  * The event log on JetStream.
  *
- *   J1. `create` leaves a stream that exists as it is, and says `conflict` when its subjects or storage
- *       are not those asked for.
+ *   J1. `create` leaves a stream that exists as it is, and says `conflict` when its subjects or
+ *       storage are not those asked for.
  *   J2. `purge` never moves the end of a stream: the server would, when asked to purge beyond it.
  *   J3. Every call is answered within `apiTimeoutMs`.
  */
@@ -66,7 +66,9 @@ export const natsEventLog = (link: NatsLink, options: NatsEventLogOptions = {}):
   }
 }
 
-/** Runs calls of the API, as a task that never throws. `streams` are names that must be possible. */
+/**
+ * Runs calls of the API, as a task that never throws. `streams` are names that must be possible.
+ */
 const ask =
   <A>(
     doing: string,
@@ -176,7 +178,8 @@ const create = (link: NatsLink, config: StreamConfig): TaskEither<StreamError, S
     if (E.isLeft(created)) return created
     const { subjects, storage } = created.right
     if (sameSubjects(subjects, config.subjects) && storage === config.storage) return created
-    const text = `Stream ${config.name} exists with subjects ${subjects.join(', ')} in ${storage} storage.`
+    const has = `subjects ${subjects.join(', ')} in ${storage} storage`
+    const text = `Stream ${config.name} exists with ${has}.`
     return E.left(
       streamError('conflict', text, { next: 'Remove that stream, or use another name.' }),
     )

@@ -1,22 +1,25 @@
 /**
  * Credit of a reader: what it has asked the server for and what may still come. Pure.
  *
- * At most two requests are open, each for half of the limits, so that the next is on its way while the
- * last is served. The server does not say which request paid for a message, serves open requests in turn
- * (or oldest first), closes one whose messages are used up in silence, and says when one ends for its
- * bytes or its age. So the credit is kept as two sums, which are exact or too high, never too low:
+ * At most two requests are open, each for half of the limits, so that the next is on its way while
+ * the last is served. The server does not say which request paid for a message, serves open
+ * requests in turn (or oldest first), closes one whose messages are used up in silence, and says
+ * when one ends for its bytes or its age. So the credit is kept as two sums, which are exact or too
+ * high, never too low:
  *
  *   R1. What may still come never exceeds the limits of the reader, except for R3.
  *   R2. The server counts subject, reply subject, headers and payload as the bytes of a message.
  *   R3. A message that is larger than a whole request is asked for alone, without a limit of bytes.
- *   R4. With two open, the older one (`a` messages left when the newer with `b` was sent) is over at the
- *       latest when `b - a` messages in all may still come: served in turn, both lost `a` by then.
- *   R5. With no bytes left, nothing is open: an end by the very last byte is silent too. When one request
- *       ends so and the other by count, the sums stay too high and nothing is asked for; the heartbeats
- *       stop then, and silence makes the reader replace its consumer. Rare: both limits must bind.
+ *   R4. With two open, the older one (`a` messages left when the newer with `b` was sent) is over
+ *       at the latest when `b - a` messages in all may still come: served in turn, both lost `a` by
+ *       then.
+ *   R5. With no bytes left, nothing is open: an end by the very last byte is silent too. When one
+ *       request ends so and the other by count, the sums stay too high and nothing is asked for;
+ *       the heartbeats stop then, and silence makes the reader replace its consumer. Rare: both
+ *       limits must bind.
  *
- * Time is counted in ticks of `tickMs`, not by the clock: after a pause of the process, what waits in the
- * socket is read before silence is concluded.
+ * Time is counted in ticks of `tickMs`, not by the clock: after a pause of the process, what waits
+ * in the socket is read before silence is concluded.
  */
 
 /** Timing of pull requests. */
@@ -59,7 +62,8 @@ export class PullCredit {
   constructor(limits: { readonly messages: number; readonly bytes: number }) {
     const bytes = Math.min(limits.bytes, creditBytesMax)
     this.messagesEach = Math.max(1, Math.floor(limits.messages / 2))
-    // Odd, so that a run of messages of one even size never ends a request by its very last byte (R5).
+    // Odd, so that a run of messages of one even size never ends a request by its very last byte
+    // (R5).
     this.bytesEach = Math.max(1, Math.floor((bytes - 2) / 4) * 2 + 1)
     this.mayOverlap = limits.messages >= 2 && bytes >= 2
   }

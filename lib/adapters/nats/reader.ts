@@ -1,10 +1,11 @@
 /**
  * Reads a stream through pull consumers that are replaced whenever anything is in doubt.
  *
- *   V1. Messages are handed over in stream order, none twice and none left out: a message is taken only
- *       when its number within the consumer is the next one, and a new consumer starts right behind the
- *       last message that was handed over.
- *   V2. A stream that is not the one reading began on, or that has lost its tail, is the failure `lost`.
+ *   V1. Messages are handed over in stream order, none twice and none left out: a message is taken
+ *       only when its number within the consumer is the next one, and a new consumer starts right
+ *       behind the last message that was handed over.
+ *   V2. A stream that is not the one reading began on, or that has lost its tail, is the failure
+ *       `lost`.
  *   V3. Tries in a row without a message or heartbeat between them are bounded.
  *   V4. After `close`, or after `onFailed`, nothing is called any more.
  *   V5. A session's inbox is its own: nothing meant for an earlier consumer can be taken for its.
@@ -173,13 +174,15 @@ class PullReader implements LogReader {
   private lostFacts(opened: OpenedConsumer): StreamError | undefined {
     const { stream } = this.request
     const next =
-      'Start the job from a checkpoint whose offset the stream still holds, or afresh under another name.'
+      'Start from a checkpoint whose offset the stream still holds, or afresh by another name.'
     if (this.createdAt !== undefined && this.createdAt !== opened.streamCreatedAt) {
-      const text = `Stream ${stream} was removed and created again while it was read (${this.createdAt}, now ${opened.streamCreatedAt}).`
+      const times = `${this.createdAt}, now ${opened.streamCreatedAt}`
+      const text = `Stream ${stream} was removed and created again while it was read (${times}).`
       return streamError('lost', text, { next })
     }
     if (opened.streamLastSequence >= this.lastSeen) return undefined
-    const text = `Stream ${stream} held messages up to ${this.lastSeen} and now ends at ${opened.streamLastSequence}.`
+    const ends = `up to ${this.lastSeen} and now ends at ${opened.streamLastSequence}`
+    const text = `Stream ${stream} held messages ${ends}.`
     return streamError('lost', text, { next })
   }
 
@@ -260,7 +263,9 @@ class PullReader implements LogReader {
     }
   }
 
-  /** Everything before the heartbeat was sent before it, so it also proves that nothing is missing. */
+  /**
+   * Everything before the heartbeat was sent before it, so it also proves that nothing is missing.
+   */
   private onHeartbeat(session: Session, lastDelivery: string): void {
     if (lastDelivery !== '' && Number(lastDelivery) !== session.nextDelivery - 1) {
       this.tryAgain(this.doubt(`delivery ${lastDelivery} did not arrive`))
@@ -290,7 +295,8 @@ class PullReader implements LogReader {
     if (this.link.state !== 'up') return
     this.failures += 1
     if (this.failures > readerRetry.attemptsMax) {
-      const text = `Reading stream ${this.request.stream} failed ${this.failures} times in a row. ${error.message}`
+      const what = `Reading stream ${this.request.stream} failed ${this.failures} times in a row`
+      const text = `${what}. ${error.message}`
       this.fail(streamError('unavailable', text, { cause: error }))
       return
     }

@@ -1,10 +1,11 @@
 /**
- * Guards for names on the wire. With `nats` 2.29 a subject that holds CR/LF forges protocol messages,
- * and one that holds a space silently becomes subject and reply.
+ * Guards for names on the wire. With `nats` 2.29 a subject that holds CR/LF forges protocol
+ * messages, and one that holds a space silently becomes subject and reply.
  *
  *   N1. No subject with a control character, white space or an empty token is ever written.
  *      Nor is a subject so long that the server, which limits a line to 4 KiB, would disconnect us.
- *   N2. Only filters and the subjects of a stream may hold the wildcards `*` and `>`, as whole tokens.
+ *   N2. Only filters and the subjects of a stream may hold the wildcards `*` and `>`, as whole
+ *       tokens.
  */
 import { invariant } from '../../invariant.js'
 

@@ -1,8 +1,8 @@
 /**
  * Throughput of the NATS event log beside what the bare client does on the same machine in the same
- * minute: `node dist/test/adapters/nats/bench.js [messages]`. Ratios are what counts; medians of rounds
- * that take turns, because a busy machine varies from second to second. The processor time of this
- * process per message varies less than the rate.
+ * minute: `node dist/test/adapters/nats/bench.js [messages]`. Ratios are what counts; medians of
+ * rounds that take turns, because a busy machine varies from second to second. The processor time
+ * of this process per message varies less than the rate.
  */
 import { spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'

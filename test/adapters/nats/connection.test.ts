@@ -108,6 +108,19 @@ test('L1: a half-open connection is noticed by its pings', async t => {
   t.pass()
 })
 
+test('L2: a half-open connection that still holds unsent data is given up in bounded time', async t => {
+  const server = await localNats(t)
+  const options = { pingIntervalMs: 100, reconnectTimeoutMs: 1_000 }
+  const { link, next, closed } = await connected(t, server.url, options)
+  const { pid } = server
+  if (pid === undefined) return t.fail('the server has no process')
+  process.kill(pid, 'SIGSTOP')
+  const down = next('disconnected')
+  for (let sent = 0; sent < 64; sent++) link.connection.publish('s.a', new Uint8Array(1_000_000))
+  await down
+  t.is((await closed)?.type, 'unavailable')
+})
+
 test('a link that is closed tells so without an error, once', async t => {
   const server = await localNats(t)
   const { link, statuses, closed } = await connected(t, server.url)

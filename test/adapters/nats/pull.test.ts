@@ -31,7 +31,10 @@ class ServerModel {
     private at = 0,
   ) {}
 
-  /** What it sends for the next message: refusals of requests that it does not fit, then the message. */
+  /**
+   * What it sends for the next message: refusals of requests that it does not fit, then the
+   * message.
+   */
   serve(): readonly FromServer[] {
     const sent: FromServer[] = []
     const size = this.sizes[this.at]
@@ -63,8 +66,9 @@ interface Limits {
 }
 
 /**
- * Runs credit against the model, with delays on both ways, until everything has been delivered. Returns
- * how often it waited for what would never come, which in a reader ends with a new consumer.
+ * Runs credit against the model, with delays on both ways, until everything has been delivered.
+ * Returns how often it waited for what would never come, which in a reader ends with a new
+ * consumer.
  */
 const run = (
   t: ExecutionContext,
@@ -167,6 +171,18 @@ test('the next request is sent when half of the last is used', t => {
   t.is(credit.next(), undefined)
   credit.take(100)
   t.is(credit.next()?.messages, 20)
+})
+
+test('what is left of a request that the server ended is no longer counted', t => {
+  const credit = new PullCredit({ messages: 40, bytes: 1_000 })
+  const first = credit.next()
+  for (let taken = 0; taken < 3; taken++) credit.take(100)
+  t.is(credit.next()?.messages, 20, 'half of the bytes are used')
+  credit.ended(first?.id ?? 0, { messages: 17, bytes: 199 }, true)
+  for (let taken = 0; taken < 9; taken++) credit.take(1)
+  t.is(credit.next(), undefined)
+  credit.take(1)
+  t.is(credit.next()?.messages, 20, 'half of the second request is used')
 })
 
 test('R3: a message that fits no request is asked for alone', t => {
