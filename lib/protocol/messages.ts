@@ -96,6 +96,7 @@ export const Orders = t.readonly(
     version,
     type: t.literal('orders'),
     term: t.number,
+    /** What the order is about. To idle means to let go of this generation and of all before it. */
     generation: t.number,
     phase: t.union([t.literal('idle'), t.literal('deploy'), t.literal('run'), t.literal('stop')]),
     subtasks: t.readonlyArray(t.string),
