@@ -20,7 +20,8 @@ export const describeNote = (note: Note): string => {
     case 'failed': {
       const then =
         note.delayMs === undefined ? 'giving up' : `restarting in ${Math.round(note.delayMs)} ms`
-      return `generation ${note.generation} failed: ${note.reason}; ${then}`
+      // A reason may be a sentence of its own, with what to do about it.
+      return `generation ${note.generation} failed: ${note.reason.replace(/\.$/, '')}; ${then}`
     }
     case 'checkpoint-completed':
       return `checkpoint ${note.epoch} completed in ${Math.round(note.durationMs)} ms, ${note.bytes} bytes`

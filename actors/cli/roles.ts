@@ -23,7 +23,10 @@ const report = (printer: Printer, message: FromChild): void => {
   }
   if (message.type === 'progress' || message.type === 'note') printer.event(message)
   else if (message.type === 'trouble') printer.say(message.text)
-  else if (message.type === 'ended') printer.result({ ...message }, `the job is ${message.status}`)
+  else if (message.type === 'ended') {
+    const { status, reason } = message
+    printer.result({ status, reason }, `the job is ${status}`)
+  }
 }
 
 const reportError = (printer: Printer, error: StreamError): number => {
