@@ -15,6 +15,7 @@ import type { Epoch, Generation, SubtaskId } from './ids.js'
 import type { PartRef } from './manifest.js'
 import type { Report } from './messages.js'
 
+/** When checkpoints are taken, and how long they may take. */
 export interface CheckpointRules {
   /** Undefined: no periodic checkpoints; final ones are still taken. */
   readonly intervalMs: number | undefined
@@ -26,6 +27,7 @@ export interface CheckpointRules {
 /** The closed set of reasons for which an attempt ends without completing. */
 export type AbortReason = 'timed-out' | 'declined' | 'parts-missing' | 'superseded' | 'failed'
 
+/** An attempt that has an id and no outcome yet. */
 export interface PendingCheckpoint {
   readonly epoch: Epoch
   readonly final: boolean
@@ -36,6 +38,7 @@ export interface PendingCheckpoint {
   readonly committing: boolean
 }
 
+/** The checkpoints of one generation. */
 export interface CheckpointState {
   readonly rules: CheckpointRules
   readonly generation: Generation
@@ -56,6 +59,7 @@ export interface CheckpointState {
   readonly discardedReports: number
 }
 
+/** What happens to checkpoints. */
 export type CheckpointEvent =
   | { readonly type: 'tick'; readonly now: number; readonly allEnded: boolean }
   | { readonly type: 'allocated'; readonly epoch: Epoch; readonly now: number }
@@ -77,6 +81,7 @@ export type CheckpointEvent =
       readonly now: number
     }
 
+/** What is to be done about them. */
 export type CheckpointEffect =
   | { readonly type: 'allocate-id' }
   | {
@@ -100,10 +105,12 @@ export type CheckpointEffect =
       readonly reported: number
     }
 
+/** A new state, and effects to perform in order. */
 export type CheckpointStep = readonly [CheckpointState, readonly CheckpointEffect[]]
 
 const abortedKept = 16
 
+/** The state of a generation that has just begun to run. */
 export const startCheckpoints = (options: {
   readonly rules: CheckpointRules
   readonly generation: Generation
@@ -135,6 +142,7 @@ export const startCheckpoints = (options: {
 const intervalOf = (rules: CheckpointRules): number =>
   Math.max(rules.intervalMs ?? 0, rules.minPauseMs)
 
+/** What one event does to the checkpoints. */
 export const stepCheckpoints = (state: CheckpointState, event: CheckpointEvent): CheckpointStep => {
   switch (event.type) {
     case 'tick':
