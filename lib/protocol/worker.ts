@@ -16,6 +16,7 @@ import type { Epoch, Generation, SubtaskId, Term } from './ids.js'
 import type { Manifest } from './manifest.js'
 import type { Orders } from './messages.js'
 
+/** What a worker remembers of the orders it has heard. */
 export interface WorkerProtocol {
   /** Of the last orders that were followed; undefined: none yet. */
   readonly jobId: string | undefined
@@ -31,6 +32,7 @@ export interface WorkerProtocol {
   readonly stopping: boolean
 }
 
+/** What orders make a worker do. */
 export type WorkerAction =
   | { readonly type: 'dispose' }
   | {
@@ -51,6 +53,7 @@ export type WorkerAction =
   | { readonly type: 'complete'; readonly epoch: Epoch }
   | { readonly type: 'stop' }
 
+/** A worker that has heard nothing yet. */
 export const initialWorker: WorkerProtocol = {
   jobId: undefined,
   term: 0,
@@ -63,6 +66,7 @@ export const initialWorker: WorkerProtocol = {
   stopping: false,
 }
 
+/** What one message of orders means. Actions are to be done in order. */
 export const stepWorker = (
   state: WorkerProtocol,
   orders: Orders,

@@ -22,6 +22,7 @@ import {
 import { messageOf, type StreamError, streamError } from '../../errors.js'
 import { jetStreamAdvice, thrownError } from './errors.js'
 
+/** What `connectNats` takes. */
 export interface NatsOptions {
   /**
    * `nats://[user:password@|token@]host[:port]`, several separated by commas. `tls://` demands TLS.
