@@ -149,7 +149,7 @@ test.serial(
     const coordinator = startCli(t, ['coordinator', counts, '--json'], { servers, settings })
     startCli(t, ['worker', counts, '--slots', '4'], {
       servers,
-      settings: { ...settings, STATE: 'renamed' },
+      settings: { ...settings, STATE: 'Renamed' },
     })
     const note = await untilNoted(coordinator, 'worker-joined')
     t.like(note.facts, { fits: false })

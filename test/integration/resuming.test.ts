@@ -85,7 +85,7 @@ test.serial(
     )
     t.regex(wider.message, /--fresh/)
 
-    const other = { servers, settings: { ...settings, STATE: 'renamed' } }
+    const other = { servers, settings: { ...settings, STATE: 'Renamed' } }
     const renamed = await refusalOf(t, ['up', counts], other)
     t.regex(
       renamed.message,

@@ -91,7 +91,7 @@ export const startCli = (
   return cli
 }
 
-const excerptLinesMax = 80
+const excerptLinesMax = 30
 
 /** What a command said last, without the progress that it tells four times a second. */
 const excerptOf = (cli: Cli): string => {

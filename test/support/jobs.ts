@@ -103,6 +103,8 @@ export const streamOf = async (
 export interface Stored {
   readonly sequence: number
   readonly subject: string
+  /** When the server stored it, in milliseconds since 1970. */
+  readonly timeMs: number
   readonly headers: MsgHdrs | undefined
   readonly data: Uint8Array
   readonly text: string
@@ -121,9 +123,10 @@ export const messagesOf = async (
   const consumer = await js.consumers.get(stream, { filterSubjects: subject })
   const messages: Stored[] = []
   const reading = await consumer.consume()
-  for await (const { seq, subject: on, headers, data } of reading) {
+  for await (const { seq, subject: on, headers, data, info } of reading) {
     const text = Buffer.from(data).toString('utf8')
-    messages.push({ sequence: seq, subject: on, headers, data, text })
+    const timeMs = info.timestampNanos / 1e6
+    messages.push({ sequence: seq, subject: on, timeMs, headers, data, text })
     if (messages.length === held) break
   }
   await reading.close()
