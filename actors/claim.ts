@@ -14,12 +14,14 @@ import {
   jobStreamPrefix,
 } from '../lib/protocol/addresses.js'
 
+/** What claiming a job needs of the world. */
 export interface ClaimPorts {
   readonly store: JobStore
   readonly log: EventLog
   readonly scheduler: Scheduler
 }
 
+/** Who wants to own which job. */
 export interface ClaimRequest {
   readonly job: string
   readonly run: string
@@ -31,6 +33,7 @@ export interface ClaimRequest {
   readonly onWaiting: (leaseMs: number) => void
 }
 
+/** The job is owned: the proof of it, and what the store knew. */
 export interface Claimed {
   readonly type: 'claimed'
   readonly claim: Claim

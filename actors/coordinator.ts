@@ -35,6 +35,7 @@ import type { Generation } from '../lib/protocol/ids.js'
 import type { Manifest } from '../lib/protocol/manifest.js'
 import { decodeMessage, encodeMessage, ToCoordinator } from '../lib/protocol/messages.js'
 
+/** What a coordinator needs of the world. */
 export interface CoordinatorPorts {
   readonly store: JobStore
   readonly log: EventLog
@@ -42,6 +43,7 @@ export interface CoordinatorPorts {
   readonly scheduler: Scheduler
 }
 
+/** What a coordinator runs, under which claim, and whom it tells. */
 export interface CoordinatorOptions {
   readonly plan: Plan
   readonly claim: Claim
@@ -69,6 +71,7 @@ const retryMs = 500
 const endedTtlMs = 3_600_000
 const mailboxSlackBytes = 4 * 1024 * 1024
 
+/** One coordinator at work. */
 export class CoordinatorActor {
   private state: CoordinatorState
   private readonly queue: Unstamped[] = []

@@ -3,6 +3,7 @@ import type { CoordinatorState, Note } from '../lib/protocol/coordinator.js'
 import { unassignable } from '../lib/protocol/coordinator.js'
 import type { JobProgress } from './ipc.js'
 
+/** A note as one plain sentence. */
 export const describeNote = (note: Note): string => {
   switch (note.type) {
     case 'generation-begun':
@@ -32,6 +33,7 @@ export const describeNote = (note: Note): string => {
   }
 }
 
+/** What a coordinator knows, as progress for people. */
 export const progressOf = (state: CoordinatorState): JobProgress => {
   const { phase } = state
   let records = 0

@@ -37,6 +37,7 @@ export type JobOutcome =
   /** `stop()` was called; the job goes on from its latest checkpoint when it is started again. */
   | { readonly type: 'stopped' }
 
+/** What a supervisor runs, and whom it tells. */
 export interface SupervisorOptions {
   readonly jobFile: string
   readonly plan: Plan
@@ -67,9 +68,12 @@ const delayMsMax = 5_000
 /** A process that lived for so long starts anew without a delay. */
 const steadyMs = 30_000
 const shutDownMs = 6_000
+/** After so long a coordinator that told its workers to stop has said how the job ended. */
+const wordMs = 15_000
 
 const entry = fileURLToPath(new URL('./cli/main.js', import.meta.url))
 
+/** One job's processes, started again when they die. */
 export class Supervisor implements RunningJob {
   readonly outcome: Promise<JobOutcome>
   private settle: (outcome: JobOutcome) => void = () => {}
@@ -200,15 +204,20 @@ export class Supervisor implements RunningJob {
       })
       return
     }
-    // A worker that was told to stop has ended in good order: the coordinator's word follows.
-    if (worker !== undefined && code === exitCodes.ok) return
-    this.respawn(child)
+    // A worker that was told to stop has ended in good order, and the coordinator's word follows. If
+    // it does not, the coordinator died in between: its successor goes on with the job.
+    if (worker !== undefined && code === exitCodes.ok) this.spawnLater(role, wordMs)
+    else this.respawn(child)
   }
 
   private respawn({ role, startedAt }: Child): void {
     const lived = performance.now() - startedAt
     const delay = lived > steadyMs ? firstDelayMs : (this.delays.get(role) ?? firstDelayMs)
     this.delays.set(role, Math.min(delayMsMax, delay * 2))
+    this.spawnLater(role, delay)
+  }
+
+  private spawnLater(role: string, delay: number): void {
     const timer = setTimeout(() => {
       this.timers.delete(timer)
       if (!this.stopping) this.spawn(role)

@@ -85,6 +85,7 @@ const onDefect = (printer: Printer): void => {
 
 const progressEveryMs = 250
 
+/** Runs a coordinator until the job ends, another one owns it, or somebody says to leave. */
 export const coordinatorCommand = async (
   file: string,
   options: { readonly servers: Servers; readonly fresh: boolean },
@@ -130,6 +131,7 @@ export const coordinatorCommand = async (
   return outcome.status === 'failed' ? exitCodes.failed : exitCodes.ok
 }
 
+/** Runs a worker until the job ends or somebody says to leave. */
 export const workerCommand = async (
   file: string,
   options: {

@@ -6,6 +6,7 @@
  *       what it restores; nothing of an older generation is listened to (P2).
  *   O2. Subtasks run only when every one of them is restored (P8), and sources with them.
  *   O3. A subtask's failure, or the loss of its worker, ends the generation: its pending checkpoints die with it.
+ *       A worker that lives and denies having the generation it runs counts as lost.
  *   O4. A job ends only after its workers have let go, or are dead: nothing of it writes afterwards.
  *   O5. `finished` needs a completed final checkpoint whose output every subtask has published.
  */
@@ -49,6 +50,7 @@ export interface CoordinatorSettings {
   readonly ordersEveryMs: number
 }
 
+/** What the coordinator knows of a worker, from its last beat. */
 export interface WorkerState {
   readonly worker: WorkerId
   readonly pid: number
@@ -60,11 +62,16 @@ export interface WorkerState {
   readonly generation: Generation
   readonly subtasks: ReadonlyMap<SubtaskId, SubtaskState>
   readonly stopped: boolean
+  /** Since when it has denied the running generation that it is assigned to. */
+  readonly strayedAt: number | undefined
 }
 
+/** Which worker runs which subtask. */
 export type Assignment = ReadonlyMap<SubtaskId, WorkerId>
+/** How a job ends for good. */
 export type EndStatus = 'finished' | 'canceled' | 'failed'
 
+/** Where a job stands in its life. */
 export type Phase =
   /** A new generation was asked for. */
   | { readonly type: 'beginning'; readonly retryAt: number | undefined }
@@ -112,6 +119,7 @@ export type Phase =
   /** Another coordinator owns the job. */
   | { readonly type: 'fenced'; readonly reason: string }
 
+/** All that a coordinator knows. */
 export interface CoordinatorState {
   readonly settings: CoordinatorSettings
   readonly phase: Phase
@@ -160,6 +168,7 @@ export type CoordinatorEvent = { readonly now: number; readonly random: number }
   | { readonly type: 'job-ended' }
 )
 
+/** What the coordinator is to do; outcomes come back as events. */
 export type CoordinatorEffect =
   | { readonly type: 'begin-generation' }
   | { readonly type: 'prepare-mailboxes'; readonly generation: Generation }
@@ -214,11 +223,13 @@ export type Note =
     }
   | { readonly type: 'store-trouble'; readonly doing: string; readonly error: StreamError }
 
+/** A new state, and effects to perform in order. */
 export type CoordinatorStep = readonly [CoordinatorState, readonly CoordinatorEffect[]]
 
 /** How long to wait before asking the store again for a generation. */
 const storeRetryMs = 500
 
+/** The state of a coordinator that has just claimed its job. */
 export const initialCoordinator = (settings: CoordinatorSettings): CoordinatorState => ({
   settings,
   phase: { type: 'beginning', retryAt: undefined },
@@ -233,6 +244,7 @@ export const initialCoordinator = (settings: CoordinatorSettings): CoordinatorSt
   ordersDueAt: 0,
 })
 
+/** What one event does to a job, orders that have become due included. */
 export const stepCoordinator = (
   state: CoordinatorState,
   event: CoordinatorEvent,
@@ -498,7 +510,14 @@ const loseWorker = (
   return [next, [note, ...effects]]
 }
 
+/** One beat may be old news; a worker that goes on denying has lost what it was given. */
+const hasStrayed = ({ phase }: CoordinatorState, beat: Beat): boolean =>
+  phase.type === 'running' &&
+  beat.generation !== phase.generation &&
+  [...phase.assignment.values()].includes(beat.worker)
+
 const onBeat = (state: CoordinatorState, beat: Beat, event: CoordinatorEvent): CoordinatorStep => {
+  const known = state.workers.get(beat.worker)
   const worker: WorkerState = {
     worker: beat.worker,
     pid: beat.pid,
@@ -508,8 +527,8 @@ const onBeat = (state: CoordinatorState, beat: Beat, event: CoordinatorEvent): C
     generation: beat.generation,
     subtasks: new Map(beat.subtasks.map(s => [s.subtask, s])),
     stopped: beat.stopped,
+    strayedAt: hasStrayed(state, beat) ? (known?.strayedAt ?? event.now) : undefined,
   }
-  const known = state.workers.get(beat.worker)
   const workers = new Map(state.workers).set(beat.worker, worker)
   const joined: CoordinatorState = {
     ...seen({ ...state, workers }, beat.worker, event.now, 0),
@@ -533,7 +552,7 @@ const onBeatPhase = (
   if (phase.type === 'assembling') return assemble(state, event.now)
   if (phase.type === 'stopping') return finishStopping(state, event.now)
   if (phase.type !== 'deploying' && phase.type !== 'running') return [state, []]
-  if (worker.generation !== phase.generation) return [state, []] // O1
+  if (worker.generation !== phase.generation) return judgeStray(state, worker, event) // O1
   for (const subtask of worker.subtasks.values()) {
     if (phase.assignment.get(subtask.subtask) !== worker.worker || subtask.phase !== 'failed')
       continue
@@ -541,6 +560,16 @@ const onBeatPhase = (
     return fail(state, reason, subtask.error?.fatal ?? false, event)
   }
   return phase.type === 'deploying' ? startRunning(state, event) : collect(state, worker, event)
+}
+
+const judgeStray = (
+  state: CoordinatorState,
+  { worker, strayedAt }: WorkerState,
+  event: CoordinatorEvent,
+): CoordinatorStep => {
+  const { heartbeatTimeoutMs } = state.settings
+  if (strayedAt === undefined || event.now - strayedAt <= heartbeatTimeoutMs) return [state, []]
+  return fail(state, `worker ${worker} no longer has its subtasks`, false, event) // O3
 }
 
 /** Gives every subtask a worker, once there are enough of them. */
@@ -832,6 +861,9 @@ const ordersFor = (state: CoordinatorState, worker: WorkerState): Orders => {
   } as const
   if (phase.type === 'stopping') return { ...base, completed: phase.completed, phase: 'stop' }
   if (phase.type === 'ended') return { ...base, phase: 'stop' }
+  // The order to idle must not reach into the generation that is being assembled, however late it comes.
+  if (phase.type === 'assembling')
+    return { ...base, generation: phase.generation - 1, phase: 'idle' }
   if (phase.type !== 'deploying' && phase.type !== 'running') return { ...base, phase: 'idle' }
   const subtasks = [...phase.assignment].filter(([, id]) => id === worker.worker).map(([id]) => id)
   const deploy = { ...base, subtasks, restore: phase.restore }

@@ -29,6 +29,7 @@ export type Report = t.TypeOf<typeof Report>
 export const Decline = t.readonly(t.strict({ epoch: t.number, reason: t.string }))
 export type Decline = t.TypeOf<typeof Decline>
 
+/** All that the coordinator must know of a subtask. */
 export const SubtaskState = t.readonly(
   t.strict({
     subtask: t.string,
@@ -96,6 +97,7 @@ export const Orders = t.readonly(
     version,
     type: t.literal('orders'),
     term: t.number,
+    /** What the order is about. To idle means to let go of this generation and of all before it. */
     generation: t.number,
     phase: t.union([t.literal('idle'), t.literal('deploy'), t.literal('run'), t.literal('stop')]),
     subtasks: t.readonlyArray(t.string),
@@ -112,12 +114,14 @@ export const Orders = t.readonly(
 )
 export type Orders = t.TypeOf<typeof Orders>
 
+/** Everything that a coordinator hears. */
 export const ToCoordinator = t.union([Beat, Heartbeat, WorkerExited, Nudge])
 export type ToCoordinator = t.TypeOf<typeof ToCoordinator>
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true })
 
+/** A control message as bytes. */
 export const encodeMessage = (message: ToCoordinator | Orders): Uint8Array =>
   encoder.encode(JSON.stringify(message))
 

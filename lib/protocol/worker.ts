@@ -5,13 +5,18 @@
  *   W1. Orders of a lower term, or of a lower generation within a term, are ignored.
  *   W2. Subtasks of one generation are let go of before those of the next are started.
  *   W3. A trigger is handed on once, in rising order of epochs (P3); completions only rise (P6).
- *   W4. Orders with another job id come from a job that was started from nothing: terms and
+ *   W4. Subtasks are started by the order to deploy only. Orders to run a generation that was never
+ *       deployed here are meant for a process that died under the same name: what it had done
+ *       since the checkpoint is gone, and the rest of its generation has gone on without it.
+ *   W5. A generation that was let go of never comes back; late orders neither revive nor end it.
+ *   W6. Orders with another job id come from a job that was started from nothing: terms and
  *       generations count anew, or a worker of the job that was given up would never obey.
  */
 import type { Epoch, Generation, SubtaskId, Term } from './ids.js'
 import type { Manifest } from './manifest.js'
 import type { Orders } from './messages.js'
 
+/** What a worker remembers of the orders it has heard. */
 export interface WorkerProtocol {
   /** Of the last orders that were followed; undefined: none yet. */
   readonly jobId: string | undefined
@@ -27,6 +32,7 @@ export interface WorkerProtocol {
   readonly stopping: boolean
 }
 
+/** What orders make a worker do. */
 export type WorkerAction =
   | { readonly type: 'dispose' }
   | {
@@ -47,6 +53,7 @@ export type WorkerAction =
   | { readonly type: 'complete'; readonly epoch: Epoch }
   | { readonly type: 'stop' }
 
+/** A worker that has heard nothing yet. */
 export const initialWorker: WorkerProtocol = {
   jobId: undefined,
   term: 0,
@@ -59,13 +66,14 @@ export const initialWorker: WorkerProtocol = {
   stopping: false,
 }
 
+/** What one message of orders means. Actions are to be done in order. */
 export const stepWorker = (
   state: WorkerProtocol,
   orders: Orders,
 ): readonly [WorkerProtocol, readonly WorkerAction[]] => {
   if (state.stopping) return [state, []]
   if (state.jobId !== undefined && state.jobId !== orders.jobId) {
-    const [next, actions] = stepWorker(initialWorker, orders) // W4
+    const [next, actions] = stepWorker(initialWorker, orders) // W6
     return [next, state.generation === 0 ? actions : [{ type: 'dispose' }, ...actions]]
   }
   return obey({ ...state, jobId: orders.jobId }, orders)
@@ -87,15 +95,19 @@ const obey = (
       return [{ ...current, stopping: true, running: false }, [...actions, { type: 'stop' }]]
     }
     case 'idle':
-      return current.generation === 0
-        ? [current, []]
-        : [{ ...current, generation: 0, running: false }, [{ type: 'dispose' }]]
+      return orders.generation >= current.generation ? letGo(current) : [current, []] // W5
     case 'deploy':
     case 'run':
       if (orders.generation < state.highest) return [current, []] // W1
       return follow(current, orders)
   }
 }
+
+/** What is deployed belongs to a generation that is over. */
+const letGo = (state: WorkerProtocol): readonly [WorkerProtocol, readonly WorkerAction[]] =>
+  state.generation === 0
+    ? [state, []]
+    : [{ ...state, generation: 0, running: false }, [{ type: 'dispose' }]]
 
 const follow = (
   state: WorkerProtocol,
@@ -104,8 +116,8 @@ const follow = (
   const actions: WorkerAction[] = []
   let current = state
   if (orders.generation !== state.generation) {
-    // A generation that was let go of here never comes back: its subtasks' state is gone.
-    if (orders.generation === state.highest && state.generation === 0) return [state, []]
+    if (orders.generation <= state.highest) return [state, []] // W5
+    if (orders.phase === 'run') return letGo(state) // W4
     if (state.generation !== 0) actions.push({ type: 'dispose' }) // W2
     const { generation, jobId, subtasks, restore } = orders
     actions.push({ type: 'deploy', generation, jobId, subtasks, restore })
@@ -129,7 +141,7 @@ const follow = (
     if (!current.aborted.has(epoch)) actions.push({ type: 'abort', epoch })
   }
   for (const trigger of orders.triggers) {
-    if (trigger.epoch <= current.triggered) continue // W3
+    if (trigger.epoch <= current.triggered || state.aborted.has(trigger.epoch)) continue // W3
     actions.push({ type: 'trigger', ...trigger })
     current = { ...current, triggered: trigger.epoch }
   }

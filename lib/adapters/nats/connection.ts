@@ -2,11 +2,11 @@
  * One connection to NATS: opened with a reason when it fails, watched while it lives, given up
  * after a bounded outage.
  *
- *   L1. An outage is never silent: `disconnected` is reported at once, then `reconnected` or
+ *   NL1. An outage is never silent: `disconnected` is reported at once, then `reconnected` or
  *       `closed`.
- *   L2. An outage longer than `reconnectTimeoutMs` closes the link with an error; it never waits
+ *   NL2. An outage longer than `reconnectTimeoutMs` closes the link with an error; it never waits
  *       for ever.
- *   L3. No message names credentials.
+ *   NL3. No message names credentials.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import type { Task } from 'fp-ts/lib/Task.js'
@@ -22,6 +22,7 @@ import {
 import { messageOf, type StreamError, streamError } from '../../errors.js'
 import { jetStreamAdvice, thrownError } from './errors.js'
 
+/** What `connectNats` takes. */
 export interface NatsOptions {
   /**
    * `nats://[user:password@|token@]host[:port]`, several separated by commas. `tls://` demands TLS.

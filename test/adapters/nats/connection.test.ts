@@ -60,7 +60,7 @@ test('a link for core NATS only does not need JetStream', async t => {
   t.is(link.state, 'up')
 })
 
-test('L1: an outage is reported, and its end', async t => {
+test('NL1: an outage is reported, and its end', async t => {
   const server = await localNats(t)
   const { link, statuses, next } = await connected(t, server.url)
   const down = next('disconnected')
@@ -74,7 +74,7 @@ test('L1: an outage is reported, and its end', async t => {
   t.deepEqual(statuses, ['disconnected', 'reconnected'])
 })
 
-test('L2: an outage that lasts closes the link with an error', async t => {
+test('NL2: an outage that lasts closes the link with an error', async t => {
   const server = await localNats(t)
   const { link, statuses, closed } = await connected(t, server.url, { reconnectTimeoutMs: 400 })
   await server.kill()
@@ -85,7 +85,7 @@ test('L2: an outage that lasts closes the link with an error', async t => {
   t.is(link.state, 'closed')
 })
 
-test('L2: credentials that are refused on a reconnect close the link', async t => {
+test('NL2: credentials that are refused on a reconnect close the link', async t => {
   const port = await freePort()
   const first = await localNats(t, { port, args: ['--user', 'ann', '--pass', 'old'] })
   const { closed } = await connected(t, `nats://ann:old@127.0.0.1:${port}`)
@@ -94,7 +94,7 @@ test('L2: credentials that are refused on a reconnect close the link', async t =
   t.is((await closed)?.type, 'refused')
 })
 
-test('L1: a half-open connection is noticed by its pings', async t => {
+test('NL1: a half-open connection is noticed by its pings', async t => {
   const server = await localNats(t)
   const { next } = await connected(t, server.url, { pingIntervalMs: 100 })
   const down = next('disconnected')
@@ -108,7 +108,7 @@ test('L1: a half-open connection is noticed by its pings', async t => {
   t.pass()
 })
 
-test('L2: a half-open connection that still holds unsent data is given up in bounded time', async t => {
+test('NL2: a half-open connection that still holds unsent data is given up in bounded time', async t => {
   const server = await localNats(t)
   const options = { pingIntervalMs: 100, reconnectTimeoutMs: 1_000 }
   const { link, next, closed } = await connected(t, server.url, options)

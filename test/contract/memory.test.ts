@@ -1,0 +1,40 @@
+/** The ports in memory, held to the same contracts as the real servers. */
+import type { ExecutionContext } from 'ava'
+import { MemoryBroker } from '../support/memory-broker.js'
+import { memoryEventLog } from '../support/memory-event-log.js'
+import { memoryJobStore } from '../support/memory-job-store.js'
+import { MemoryRedis } from '../support/memory-redis.js'
+import { memorySnapshotStore } from '../support/memory-snapshot-store.js'
+import { MemoryProcess, VirtualTime } from '../support/memory-time.js'
+import { MemoryWire } from '../support/memory-wire.js'
+import { eventLogContract } from './event-log.js'
+import { jobStoreContract } from './job-store.js'
+import { snapshotStoreContract } from './snapshot-store.js'
+import type { Stores } from './snapshots.js'
+
+const flowing = () => {
+  const time = new VirtualTime()
+  time.flow()
+  const process = new MemoryProcess('tester', time)
+  const wire = new MemoryWire({ time, process, latencyMs: () => 1, timeoutMs: 2_000, hooks: {} })
+  return { time, wire }
+}
+
+const openStores = async (_t: ExecutionContext): Promise<Stores> => {
+  const { time, wire } = flowing()
+  const redis = new MemoryRedis(time)
+  return {
+    jobs: memoryJobStore(redis, wire),
+    snapshots: memorySnapshotStore(redis, wire),
+    elapse: ms => new Promise(resolve => time.after(ms, resolve)),
+  }
+}
+
+const openLog = async (_t: ExecutionContext) => {
+  const { time, wire } = flowing()
+  return memoryEventLog(new MemoryBroker(time), wire)
+}
+
+eventLogContract('memory', openLog)
+jobStoreContract('memory', openStores)
+snapshotStoreContract('memory', openStores)
