@@ -62,7 +62,7 @@ test('a sink of a millisecond per record holds back a fast source, and no proces
 
   const { nats: natsPid = 0, redis: redisPid = 0 } = await done(servers.pids())
   const watched = new Map([...processes, ['nats', natsPid], ['redis', redisPid]])
-  const samples = new Map([...watched.keys()].map(name => [name, new Array<number>()]))
+  const samples = new Map([...watched.keys()].map(name => [name, [] as number[]]))
   const until = performance.now() + watchedMs
   while (performance.now() < until) {
     const sizes = await residentOf([...watched.values()])
