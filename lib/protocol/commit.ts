@@ -22,15 +22,17 @@
  *   S6.  A message of a later epoch than the restored one means that the store lost a completed checkpoint.
  *   S7.  Nothing that was not restored is published before everything restored is (`recovered`).
  *   S8.  Base: our messages with a sequence up to `base.sequence` end with `base.published`. When the subject is empty
- *        and records of unknown fate are left, only a stream that stored nothing since its base proves them
- *        unpublished. Records whose fate is known go on, expecting an empty subject (retention emptied it).
- *   S9.  When our last message was refused, no later one can have been stored after recovery: if one was, a stranger
- *        took the refused one's place (S4 was promised in vain), and that is a failure which names the record.
+ *        and records of unknown fate are left, they are proven unpublished only by a stream that stored nothing since
+ *        its base, or removed nothing since. Records whose fate is known go on, expecting an empty subject.
+ *   S9.  Up to `#contested`, others may publish the same records: predecessors what was restored, late packets of a
+ *        broken connection what was sent on it. Behind that, no message can be stored when one before it was refused:
+ *        if one was, a stranger holds the refused one's place, and that is a failure which names the record.
  *   S10. Filed records are never changed, so that a snapshot takes them by reference.
  *   S11. Retries are bounded, with growing delays; without progress they end in `failed`.
  *
- * Not covered: a stranger's message on our subject between two messages of one window during recovery (there S9 cannot
- * tell it from a predecessor's), and a zombie whose whole shared subject was emptied by retention while it slept.
+ * Not covered: a stranger's message on our own subject between two messages of one contested window (S9 cannot tell it
+ * from a predecessor's); retention that empties a subject faster than a message on its way arrives; and a zombie in a
+ * shared stream that slept until retention had emptied its subject.
  */
 import { type StreamError, streamError } from '../errors.js'
 import { absurd, invariant } from '../invariant.js'
@@ -84,8 +86,8 @@ export type PublishOutcome =
 
 /** Answer to `read-last`: the subject's last message. */
 export type LastRead =
-  /** `streamLastSequence` must have been read after the subject was found empty. */
-  | { readonly type: 'empty'; readonly streamLastSequence: number }
+  /** Both sequences are the stream's, read after the subject was found empty. */
+  | { readonly type: 'empty'; readonly firstSequence: number; readonly lastSequence: number }
   /** `ours` is the message's `stampOf`, undefined when somebody else wrote it. */
   | { readonly type: 'found'; readonly sequence: number; readonly ours: Stamp | undefined }
   | { readonly type: 'failed'; readonly error: StreamError }
@@ -357,6 +359,8 @@ export class TransactionalOutput {
   #nextToken = 0
   /** The outcome of a publish is unknown, and nothing that was read since has settled it. */
   #unknown = false
+  /** Up to here others may publish the same records (S9). */
+  #contested: Position
   /** Nobody else is known to write into the stream. */
   #alone: boolean
   #attempts = 0
@@ -369,6 +373,7 @@ export class TransactionalOutput {
     this.#restoredEpoch = restoredEpoch
     this.#prepared = restoredEpoch
     this.#completed = restoredEpoch
+    this.#contested = { epoch: restoredEpoch, index: Number.POSITIVE_INFINITY }
     this.#baseSequence = snapshot.base.sequence
     this.#chain.published = snapshot.base.published
     let last: Epoch = 0
@@ -481,7 +486,7 @@ export class TransactionalOutput {
         this.#found(last.sequence, last.ours)
         break
       case 'empty':
-        this.#foundEmpty(last.streamLastSequence)
+        this.#foundEmpty(last.firstSequence, last.lastSequence)
         break
       default:
         absurd(last)
@@ -535,13 +540,16 @@ export class TransactionalOutput {
     return ours.generation === this.#options.generation && !this.#recovering
   }
 
-  #foundEmpty(streamLastSequence: number): void {
-    const isQuiet = streamLastSequence === this.#baseSequence
+  #foundEmpty(firstSequence: number, lastSequence: number): void {
+    const base = this.#baseSequence
+    const isProven = lastSequence === base || (lastSequence > base && firstSequence <= base + 1)
     // Alone in the stream with every outcome known: what was stored since can only be a successor's.
     const isOthers = this.#alone && !this.#recovering
-    if (!isQuiet && (isOthers || this.#isFateUnknown())) {
-      this.#failUnprovable(`the subject is empty, its stream has reached ${streamLastSequence}`)
-    } else this.#goOn(0, streamLastSequence)
+    if (!isProven && (isOthers || this.#isFateUnknown())) {
+      this.#failUnprovable(
+        `the subject is empty, its stream holds ${firstSequence}..${lastSequence}`,
+      )
+    } else this.#goOn(0, lastSequence)
   }
 
   #found(sequence: number, ours: Stamp | undefined): void {
@@ -709,13 +717,14 @@ export class TransactionalOutput {
   /** When every message in flight has its answer: forgets them all, and reads where we are (S3). */
   #drain(now: number): void {
     if (this.#inFlight.some(sent => sent.outcome === undefined)) return
+    const last = this.#inFlight.at(-1)
     let reason: StreamError | undefined
     let refused: Sent | undefined
     for (const sent of this.#inFlight) {
       const outcome = sent.outcome
       if (outcome === undefined) continue
       if (outcome.type === 'stored') {
-        if (refused === undefined || this.#recovering) continue
+        if (refused === undefined || !isBefore(this.#contested, refused)) continue
         this.#failOvertaken(refused, sent)
         return
       }
@@ -723,6 +732,9 @@ export class TransactionalOutput {
       if (isUnknown(outcome)) this.#unknown = true
       else refused ??= sent
       if (outcome.type === 'wrong-last-sequence') this.#window.narrow()
+    }
+    if (this.#unknown && last !== undefined && isBefore(this.#contested, last)) {
+      this.#contested = { epoch: last.epoch, index: last.index }
     }
     this.#inFlight = []
     this.#inFlightBytes = 0
