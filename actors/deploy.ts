@@ -208,6 +208,12 @@ export type CoordinatorOutcome =
   | { readonly type: 'fenced'; readonly reason: string }
   | { readonly type: 'failed'; readonly error: StreamError }
 
+export interface RunningCoordinator extends Running<CoordinatorOutcome> {
+  readonly bus: ControlBus
+  /** False for a job that had ended before: it is not run. */
+  readonly claimed: boolean
+}
+
 /** Runs the coordinator in this process; the store's lease says that it is the only one. */
 export const runCoordinator = async (options: {
   readonly plan: Plan
@@ -218,7 +224,7 @@ export const runCoordinator = async (options: {
   readonly trouble: Trouble
   readonly onNote: (note: Note) => void
   readonly onState: (state: CoordinatorState) => void
-}): Promise<E.Either<StreamError, Running<CoordinatorOutcome> & { readonly bus: ControlBus }>> => {
+}): Promise<E.Either<StreamError, RunningCoordinator>> => {
   const { plan, servers, run, fresh, trouble, onNote, onState } = options
   const links = await openLinks(servers, `sluice ${plan.job} coordinator`, 'control', trouble)
   if (E.isLeft(links)) return links
@@ -249,7 +255,12 @@ export const runCoordinator = async (options: {
   if (claimed.right.type === 'ended') {
     const { status, reason } = claimed.right
     trouble(`job '${plan.job}' is ${status} already; to run it again from nothing, add --fresh`)
-    return E.right({ ended: Promise.resolve({ type: 'ended', status, reason }), bus, close })
+    return E.right({
+      ended: Promise.resolve({ type: 'ended', status, reason }),
+      bus,
+      claimed: false,
+      close,
+    })
   }
   let finish: (outcome: CoordinatorOutcome) => void = () => {}
   const ended = new Promise<CoordinatorOutcome>(resolve => {
@@ -279,6 +290,7 @@ export const runCoordinator = async (options: {
   return E.right({
     ended,
     bus,
+    claimed: true,
     close: async () => {
       actor.dispose()
       // So that the next run need not wait for the lease to expire; it does so by itself otherwise.

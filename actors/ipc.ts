@@ -23,6 +23,8 @@ export const JobProgress = t.type({
 export type JobProgress = t.TypeOf<typeof JobProgress>
 
 export const FromChild = t.union([
+  /** The coordinator owns the job: workers may join. */
+  t.type({ type: t.literal('claimed') }),
   t.type({ type: t.literal('progress'), progress: JobProgress }),
   t.type({ type: t.literal('note'), name: t.string, text: t.string, facts: t.unknown }),
   t.type({ type: t.literal('trouble'), text: t.string }),

@@ -181,8 +181,10 @@ export class Output {
     return this.machine.pendingBytes
   }
 
+  /** Without checkpoints nothing waits for one: all is committed once all is published. */
   get committedUpTo(): Epoch {
-    return this.machine.committedUpTo
+    if (this.options.mode === 'transactional') return this.machine.committedUpTo
+    return this.machine.pendingRecords === 0 ? Number.POSITIVE_INFINITY : 0
   }
 
   add(payload: Uint8Array): void {
@@ -300,7 +302,7 @@ export class Output {
   /** Reads headers on our subject up to its last message; there are few, except where strangers write. */
   private async scan(after: number): Promise<Scanned> {
     const { log } = this.ports
-    const { subject, identity } = this.options
+    const { subject } = this.options
     const last = await log.last(this.stream, subject)()
     if (E.isLeft(last)) return { type: 'failed', error: last.left }
     const until = last.right?.sequence ?? 0

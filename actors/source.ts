@@ -160,21 +160,32 @@ class JetStreamHead implements SourceHead {
   }
 
   pump(until: number): PumpOutcome {
+    const outcome = this.work(until)
+    this.trim()
+    return outcome
+  }
+
+  private work(until: number): PumpOutcome {
     const { host } = this
-    let left = 0
-    while (this.next < this.queue.length) {
+    for (let count = 1; this.next < this.queue.length; count += 1) {
       if (host.gate.closed) return 'blocked'
       const message = this.queue[this.next]
       if (message === undefined) break
       this.next += 1
       if (!this.take(message)) return 'idle'
-      left += 1
-      if ((left & 63) === 0 && host.scheduler.now() >= until) return 'yield'
+      if ((count & 63) === 0 && host.scheduler.now() >= until) return 'yield'
     }
-    this.queue = []
-    this.next = 0
-    if (this.paused) this.pause(false)
     return 'idle'
+  }
+
+  /** Lets go of what was processed, and asks for more while less than one request's worth is left. */
+  private trim(): void {
+    const left = this.queue.length - this.next
+    if (left === 0 || this.next > messagesMax) {
+      this.queue = left === 0 ? [] : this.queue.slice(this.next)
+      this.next = 0
+    }
+    if (this.paused && left < messagesMax) this.pause(false)
   }
 
   abort(): void {}

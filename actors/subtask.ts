@@ -31,7 +31,6 @@ import {
   deadLetterSubjects,
   mailboxStream,
   parseSubtaskId,
-  subtaskId,
 } from '../lib/protocol/addresses.js'
 import type { ChannelId, Epoch, Generation, Key, SubtaskId } from '../lib/protocol/ids.js'
 import { keyGroupOf, subtaskOf } from '../lib/protocol/key-group.js'
@@ -268,7 +267,8 @@ export class SubtaskActor {
       const output = await openOutput({ ...options, restored }, ports, {
         onRecovered: () => this.settleRestore(),
         onCommitted: () => this.options.onChange(),
-        onFailed: error => this.fail(error, false),
+        // What the stream says against the store does not heal by restoring once more.
+        onFailed: error => this.fail(error, error.type === 'lost' || error.type === 'corrupt'),
       })
       if (E.isLeft(output)) return output
       this.outputs.set(options.id, output.right)

@@ -78,6 +78,7 @@ export class Supervisor implements RunningJob {
   private readonly timers = new Set<NodeJS.Timeout>()
   private readonly run = randomUUID()
   private fresh: boolean
+  private workersStarted = false
   private stopping = false
   private result: JobOutcome | undefined
 
@@ -88,9 +89,9 @@ export class Supervisor implements RunningJob {
     })
   }
 
+  /** The coordinator first: a run that does not own the job must not lend its workers to the one that does. */
   start(): void {
     this.spawn(coordinatorRole)
-    for (const { id } of this.options.plan.subtasks) this.spawn(id)
   }
 
   processes(): readonly { readonly role: string; readonly pid: number }[] {
@@ -133,12 +134,21 @@ export class Supervisor implements RunningJob {
     child.once('exit', (code, signal) => this.exited(entryOf, code, signal))
   }
 
+  private startWorkers(): void {
+    if (this.stopping || this.workersStarted) return
+    this.workersStarted = true
+    for (const { id } of this.options.plan.subtasks) this.spawn(id)
+  }
+
   private hear(role: string, raw: unknown): void {
     const decoded = FromChild.decode(raw)
     if (E.isLeft(decoded)) return
     const message = decoded.right
     const { onEvent } = this.options
     switch (message.type) {
+      case 'claimed':
+        this.startWorkers()
+        return
       case 'progress':
         onEvent({ type: 'progress', progress: message.progress })
         return

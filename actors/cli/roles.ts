@@ -112,6 +112,7 @@ export const coordinatorCommand = async (
     },
   })
   if (E.isLeft(running)) return reportError(printer, running.left)
+  if (running.right.claimed) report(printer, { type: 'claimed' })
   notify = (worker, reason) => nudgeWorkerExited(running.right.bus, job, worker, reason)
   const outcome = await Promise.race([running.right.ended, left])
   await running.right.close()

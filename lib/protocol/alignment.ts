@@ -1,10 +1,10 @@
 /**
  * Barrier alignment of one subtask.
  *
- * A subtask snapshots epoch `e` once barrier `e` has arrived on every open input channel. Until then,
- * in exactly-once mode, a channel that has delivered its barrier is *blocked*: its next records belong
- * to epoch `e + 1`, and letting them into the state before the snapshot would count them twice after
- * a restore. At-least-once mode only counts barriers and accepts that.
+ * A subtask snapshots epoch `e` once barrier `e` has arrived on every open input channel. Until
+ * then, in exactly-once mode, a channel that has delivered its barrier is *blocked*: its next
+ * records belong to epoch `e + 1`, and letting them into the state before the snapshot would count
+ * them twice after a restore. At-least-once mode only counts barriers and accepts that.
  *
  * Invariants
  *   A1. Blocked channels all wait for the same epoch; at-least-once blocks none.
@@ -15,14 +15,17 @@
  *       epoch can no longer complete: its barrier is lost, or its abort is on the way.
  *   A5. `take-snapshot` precedes `unblock-channels`: the owner performs effects in order and in one
  *       turn, so no record behind a barrier enters the state before the capture (P4).
- *   A6. A late barrier of an aborted epoch does nothing. The newest `abortedMax` are remembered; one
- *       that is forgotten can at worst open an alignment that the next barrier supersedes.
+ *   A6. A late barrier of an aborted epoch does nothing. The newest `abortedMax` are remembered;
+ *       one that is forgotten can at worst open an alignment that the next barrier supersedes.
  *   A7. At-least-once keeps at most `pendingMax` epochs; completing one drops all older ones.
  *   A8. A channel that has ended is not waited for.
  */
 import { absurd, invariant } from '../invariant.js'
 import type { ChannelId, Epoch } from './ids.js'
 
+/**
+ * Whether alignment blocks channels, or lets records after a barrier into the snapshot before it.
+ */
 export type AlignmentMode = 'exactly-once' | 'at-least-once'
 
 /** An epoch whose barrier has arrived on some channels and is awaited on others. */
@@ -45,11 +48,13 @@ interface Inputs {
   readonly aborted: readonly Epoch[]
 }
 
+/** Where a subtask stands between two snapshots. */
 export type Alignment =
   | (Inputs & { readonly type: 'flowing' })
   /** `pending` ascends; in exactly-once mode it holds one epoch, and what arrived is blocked. */
   | (Inputs & { readonly type: 'aligning'; readonly pending: readonly PendingEpoch[] })
 
+/** What happens to a subtask's inputs. `now` is monotonic, in milliseconds. */
 export type AlignmentEvent =
   | {
       readonly type: 'barrier-received'
@@ -62,6 +67,7 @@ export type AlignmentEvent =
   | { readonly type: 'checkpoint-aborted'; readonly epoch: Epoch }
   | { readonly type: 'channel-ended'; readonly channel: ChannelId; readonly now: number }
 
+/** What the subtask must do, in order and in one turn (A5). */
 export type AlignmentEffect =
   | { readonly type: 'block-channel'; readonly channel: ChannelId }
   | { readonly type: 'unblock-channels'; readonly channels: readonly ChannelId[] }
@@ -88,7 +94,9 @@ export const pendingMax = 50
 type Step = readonly [Alignment, readonly AlignmentEffect[]]
 type Barrier = Extract<AlignmentEvent, { type: 'barrier-received' }>
 
-/** The state of a subtask that has just started; `closedThrough` is the epoch it was restored from. */
+/**
+ * The state of a subtask that has just started; `closedThrough` is the epoch it was restored from.
+ */
 export const initialAlignment = (options: {
   readonly mode: AlignmentMode
   readonly channels: readonly ChannelId[]
@@ -212,7 +220,7 @@ const settle = (
     }
     const { epoch, final } = each
     effects.push({ type: 'take-snapshot', epoch, final, alignmentMs: cause.now - each.since })
-    // The channel that completes the epoch was never blocked: its barrier is being handled right now.
+    // The channel that completes the epoch was never blocked: its barrier is handled right now.
     const blocked = [...each.arrived].filter(channel => channel !== cause.channel)
     if (inputs.mode === 'exactly-once') effects.push(...unblock(new Set(blocked)))
     closedThrough = epoch

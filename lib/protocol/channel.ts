@@ -2,11 +2,11 @@
  * One channel: the writer's window of frames that are not known to be stored, the reader's order,
  * and the credit between them. No I/O and no clock: time enters as `now`, monotonic milliseconds.
  *
- * The log between the two ends may refuse a frame, lose it, store it and lose the answer, or take it
- * twice. A frame is of use only behind its predecessor, since the reader drops what is out of order.
- * So the writer goes back: after any doubt it sends everything again from the first frame that is
- * not known to be stored, in order, as a new *attempt*. Within an attempt the log keeps the order of
- * sending, hence an unbroken run of acks of one attempt proves an unbroken run in the log.
+ * The log between the two ends may refuse a frame, lose it, store it and lose the answer, or take
+ * it twice. A frame is of use only behind its predecessor, since the reader drops what is out of
+ * order. So the writer goes back: after any doubt it sends everything again from the first frame
+ * that is not known to be stored, in order, as a new *attempt*. Within an attempt the log keeps the
+ * order of sending, hence an unbroken run of acks of one attempt proves an unbroken run in the log.
  *
  * Invariants
  *   C1.  Frames are numbered 1, 2, 3 … in order of `push`.
@@ -19,15 +19,15 @@
  *   C5.  Between a failure and its re-drive nothing is sent: it could not be in order.
  *   C6.  Credit is cumulative: lower or equal ones change nothing, one beyond what was sent is
  *        counted and ignored.
- *   C7.  `blocked` means that bytes pushed and not credited reach `bytesMax`. It is advice: a barrier
- *        is pushed all the same, so that checkpoints complete under back-pressure.
+ *   C7.  `blocked` means that bytes pushed and not credited reach `bytesMax`. It is advice: a
+ *        barrier is pushed all the same, so that checkpoints complete under back-pressure.
  *   C8.  A writer stalls when it has unacked frames and none of them was proven stored for
  *        `stallTimeoutMs`. A slow reader is back-pressure, never a stall.
  *   C9.  The reader accepts 1, 2, 3 … and nothing else.
  *   C10. A reader that has processed all it accepted withholds less than a quarter of the window.
  *   C11. A gap in front of the reader without an accepted frame for `stallTimeoutMs` is a stall.
- *   C12. Re-drives without progress come at growing distances, and so do ack timeouts: a full log is
- *        not hammered, and a server slower than `ackTimeoutMs` is given time to answer.
+ *   C12. Re-drives without progress come at growing distances, and so do ack timeouts: a full log
+ *        is not hammered, and a server slower than `ackTimeoutMs` is given time to answer.
  */
 import { invariant } from '../invariant.js'
 
@@ -57,6 +57,7 @@ export interface ReaderStall {
   readonly stalledMs: number
 }
 
+/** Limits of a writer. */
 export interface WriterOptions {
   /** Bytes pushed and not credited at which the writer is blocked. */
   readonly bytesMax: number
@@ -64,6 +65,7 @@ export interface WriterOptions {
   readonly stallTimeoutMs: number
 }
 
+/** Limits of a reader. */
 export interface ReaderOptions {
   /** The writer's `bytesMax`. */
   readonly windowBytes: number
@@ -86,7 +88,9 @@ interface Unacked {
   acked: boolean
 }
 
-/** The writing end of a channel. Its owner publishes what `push` and `tick` return, in that order. */
+/**
+ * The writing end of a channel. Its owner publishes what `push` and `tick` return, in that order.
+ */
 export class ChannelWriter {
   readonly #options: WriterOptions
   /** By number, ascending: exactly the frames from the first unacked one. */
@@ -147,7 +151,8 @@ export class ChannelWriter {
 
   /**
    * Registers a frame under `nextNumber` and returns what to publish at once. Undefined while a
-   * re-drive is due or the log is out of reach: the frame then goes out in its turn, from `tick` (C5).
+   * re-drive is due or the log is out of reach: the frame then goes out in its turn, from `tick`
+   * (C5).
    */
   push(frame: Uint8Array, records: number, now: number): SendFrame | undefined {
     const number = this.#next
@@ -198,7 +203,9 @@ export class ChannelWriter {
     return 'advanced'
   }
 
-  /** The connection broke: whatever is in flight may be lost. Nothing is sent until `reconnected`. */
+  /**
+   * The connection broke: whatever is in flight may be lost. Nothing is sent until `reconnected`.
+   */
   disconnected(): void {
     this.#connected = false
     this.#redriveAt = undefined
@@ -210,7 +217,10 @@ export class ChannelWriter {
     if (this.#unacked.size > 0) this.#redriveAt = now
   }
 
-  /** What is due: a re-drive to publish in order, and a stall, reported once until there is progress. */
+  /**
+   * What is due: a re-drive to publish in order, and a stall, reported once until there is
+   * progress.
+   */
   tick(now: number): {
     readonly sends: readonly SendFrame[]
     readonly stalled: WriterStall | undefined

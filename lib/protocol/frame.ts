@@ -1,7 +1,8 @@
 /**
  * The binary frame: what one message on a channel looks like.
  *
- *   bytes    0 magic · 1 version · 2 type · 3 flags · 4–7 generation · 8–15 number · 16–19 body bytes
+ *   all      0 magic · 1 version · 2 type · 3 flags · 4–7 generation · 8–15 number · 16–19 length
+ *            of the body
  *   data     20–27 first record · 28–31 records
  *   barrier  20–27 epoch · 28–35 triggered at (flag bit 0: final)
  *   end      nothing more
@@ -10,8 +11,8 @@
  *
  * Invariants
  *   F1. What `encodeFrame` wrote, `decodeFrame` reads back, byte for byte.
- *   F2. `decodeFrame` never throws: every other input is an error value. The length of the body is in
- *       the header, so that a frame cut anywhere, or with bytes after its end, is refused.
+ *   F2. `decodeFrame` never throws: every other input is an error value. The length of the body is
+ *       in the header, so that a frame cut anywhere, or with bytes after its end, is refused.
  *   F3. A decoded body is a view of the input: nothing is copied on the way in.
  */
 import { type Either, left, right } from 'fp-ts/lib/Either.js'
@@ -48,8 +49,10 @@ export interface EndHeader extends Numbered {
   readonly type: 'end'
 }
 
+/** What a frame says about itself. */
 export type FrameHeader = DataHeader | BarrierHeader | EndHeader
 
+/** A decoded frame. */
 export interface Frame {
   readonly header: FrameHeader
   /** A view of the bytes that were decoded. */

@@ -2,9 +2,9 @@
  * Which workers live, judged by their heartbeats. Like traffic lights: a worker is *alive*, then
  * *late* at half of a limit, which is for people to see, then lost, which the coordinator acts on.
  *
- * Heartbeats come from a thread of their own, so they prove that a process lives even while its event
- * loop is busy. They carry for how long the loop has been blocked: a process that lives and does
- * nothing must not hold up a job for ever either, but deserves a longer limit.
+ * Heartbeats come from a thread of their own, so they prove that a process lives even while its
+ * event loop is busy. They carry for how long the loop has been blocked: a process that lives and
+ * does nothing must not hold up a job for ever either, but deserves a longer limit.
  *
  * Invariants
  *   M1. A worker is lost when it was silent for more than `timeoutMs` or its event loop was blocked
@@ -12,18 +12,23 @@
  *   M2. A worker that left is lost at once, and not again.
  *   M3. A heartbeat of a worker that is not a member makes it join; a lost one comes back as new. A
  *       heartbeat that tells of a stalled event loop admits nobody.
- *   M4. Time during which the observer itself slept is nobody's silence. After a sleep the timers run
- *       before the heartbeats that have piled up are read, and everybody would be declared lost.
+ *   M4. Time during which the observer itself slept is nobody's silence. After a sleep the timers
+ *       run before the heartbeats that have piled up are read, and everybody would be declared
+ *       lost.
  */
 import { absurd } from '../invariant.js'
 import type { WorkerId } from './ids.js'
 
+/** The limits that workers are judged by, in milliseconds. */
 export interface MembershipOptions {
   /** Silence after which a worker is lost. */
   readonly timeoutMs: number
   /** Event-loop lag above which a worker is lost though it sends heartbeats. */
   readonly stallTimeoutMs: number
-  /** Events further apart than this mean that the observer slept (M4). More than its period of ticks. */
+  /**
+   * Events further apart than this mean that the observer slept (M4). More than its period of
+   * ticks.
+   */
   readonly observerGapMs: number
 }
 
@@ -35,6 +40,7 @@ export interface Member {
   readonly lagMs: number
 }
 
+/** Who is a member, and how each fares. */
 export interface Membership {
   readonly options: MembershipOptions
   readonly workers: ReadonlyMap<WorkerId, Member>
@@ -42,6 +48,7 @@ export interface Membership {
   readonly observedAt: number | undefined
 }
 
+/** What the observer sees. `now` is its own monotonic time, in milliseconds. */
 export type MembershipEvent =
   | {
       readonly type: 'heartbeat'
@@ -53,6 +60,7 @@ export type MembershipEvent =
   /** The worker said good-bye, or its exit was seen. */
   | { readonly type: 'left'; readonly worker: WorkerId }
 
+/** What the coordinator must know. */
 export type MembershipEffect =
   | { readonly type: 'worker-joined'; readonly worker: WorkerId }
   | {
@@ -137,7 +145,7 @@ const forgiveSleep = (state: Membership, now: number): Membership => {
   if (sleptMs <= state.options.observerGapMs) return { ...state, observedAt: now }
   const workers = new Map<WorkerId, Member>()
   for (const [worker, member] of state.workers) {
-    workers.set(worker, { ...member, lastSeenAt: Math.min(now, member.lastSeenAt + sleptMs) })
+    workers.set(worker, { ...member, lastSeenAt: member.lastSeenAt + sleptMs })
   }
   return { ...state, workers, observedAt: now }
 }

@@ -14,6 +14,7 @@
  */
 import { invariant } from '../invariant.js'
 
+/** Growing delays: how they start, grow, vary, end and start anew. */
 export interface ExponentialDelayOptions {
   readonly initialMs: number
   readonly maxMs: number
@@ -27,6 +28,7 @@ export interface ExponentialDelayOptions {
   readonly attemptsMax?: number
 }
 
+/** The same delay, a limited number of times. */
 export interface FixedDelayOptions {
   readonly delayMs: number
   readonly attemptsMax: number
@@ -38,6 +40,7 @@ export type RestartStrategy =
   | (FixedDelayOptions & { readonly type: 'fixed-delay' })
   | (ExponentialDelayOptions & { readonly type: 'exponential-delay' })
 
+/** What a strategy remembers of a job's failures. */
 export type Retry =
   | { readonly type: 'healthy'; readonly strategy: RestartStrategy }
   | {
@@ -50,13 +53,14 @@ export type Retry =
     }
   | { readonly type: 'gave-up'; readonly strategy: RestartStrategy; readonly attempts: number }
 
-/** `random` is a number in [0, 1) from the owner's scheduler. */
+/** A failure of the job. `random` is a number in [0, 1) from the owner's scheduler. */
 export interface RetryEvent {
   readonly type: 'failed'
   readonly now: number
   readonly random: number
 }
 
+/** The answer to a failure. */
 export type RetryDecision =
   | { readonly type: 'retry'; readonly delayMs: number }
   /** `attempts`: restarts that did not help. */
@@ -71,7 +75,9 @@ export const fixedDelay = (options: FixedDelayOptions): RestartStrategy => {
   return { type: 'fixed-delay', ...options }
 }
 
-/** Restarts at growing distances, with jitter so that jobs which fell together do not rise together. */
+/**
+ * Restarts at growing distances, with jitter so that jobs which fell together do not rise together.
+ */
 export const exponentialDelay = (options: ExponentialDelayOptions): RestartStrategy => {
   const { initialMs, maxMs, multiplier, jitter, resetAfterMs } = options
   const valid = initialMs > 0 && maxMs >= initialMs && multiplier > 1 && jitter >= 0 && jitter <= 1

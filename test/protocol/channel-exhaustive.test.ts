@@ -112,7 +112,7 @@ class World {
   }
 }
 
-test('exhaustive: whatever the log does to 3 frames, the reader sees 1, 2, 3 once and in order', t => {
+test('exhaustive: whatever a log does to 3 frames, the reader sees each once and in order', t => {
   const endings = new Set<string>()
   const runs = exhaust(choose => {
     let faults = 2

@@ -285,7 +285,7 @@ test('C11: a gap that lasts is a stall, reported once', t => {
   t.is(reader.tick(50_000).stalled, undefined)
 })
 
-test('C11: an accepted frame starts the time anew while the gap is open, and ends it when closed', t => {
+test('C11: an accepted frame restarts the time of an open gap, and the last one ends it', t => {
   const reader = readerWith()
   reader.accept(3, 0)
   reader.accept(1, 20_000)

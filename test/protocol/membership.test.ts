@@ -60,7 +60,7 @@ test('M1: a heartbeat makes a late worker alive again', t => {
   t.deepEqual(effects, [])
 })
 
-test('M1: a worker whose event loop is blocked is late, then lost though it sends heartbeats', t => {
+test('M1: a worker whose event loop is blocked is late, then lost though heartbeats come', t => {
   const busy = play(joined, heartbeat('w1', 500, 30_001))
   t.is(healthOf(busy.state, 'w1'), 'late')
   const limit = play(busy.state, heartbeat('w1', 1_000, 60_000), ...ticks(1_000, 1_000))

@@ -1,4 +1,6 @@
-/** A seeded source of randomness for tests: the same seed gives the same numbers on every machine. */
+/**
+ * A seeded source of randomness for tests: the same seed gives the same numbers on every machine.
+ */
 export interface Prng {
   readonly seed: number
   /** A number in [0, 1). */

@@ -21,7 +21,7 @@ test('a checkpoint aligns three channels while records flow', t => {
   t.is(replay(trace, aligningSubtask('exactly-once', ['a', 'b', 'c'])), trace)
 })
 
-test('the same conversation at least once: nothing waits, and a snapshot holds records too many', t => {
+test('the same at least once: nothing waits, and a snapshot holds records too many', t => {
   const trace = `
      0  a record      → count 1
      1  b record      → count 2

@@ -4,7 +4,8 @@ import { replay } from './replay.js'
 
 /**
  * A channel's two ends. `2/1` is frame 2 in attempt 1. Understands `push`, `tick`, `disconnect` and
- * `reconnect`, the log's answers `ack 1/1` and `refuse 1/1`, the reader's `receive 1`, and `credit 1`.
+ * `reconnect`, the log's answers `ack 1/1` and `refuse 1/1`, the reader's `receive 1`, and `credit
+ * 1`.
  */
 const channel = () => {
   const writer = new ChannelWriter({ bytesMax: 3, ackTimeoutMs: 2_000, stallTimeoutMs: 30_000 })

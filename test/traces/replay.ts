@@ -1,7 +1,7 @@
 /**
- * Replays a conversation that is written as text, one event per line: `time  event → what it causes`.
- * Times and events are performed; the answer is the same text with what was really caused, so that a
- * test compares two texts and a reviewer reads the protocol in the difference.
+ * Replays a conversation that is written as text, one event per line: `time  event → what it
+ * causes`. Times and events are performed; the answer is the same text with what was really caused,
+ * so that a test compares two texts and a reviewer reads the protocol in the difference.
  */
 export const replay = (
   trace: string,
