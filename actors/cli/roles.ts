@@ -49,6 +49,8 @@ const onLeave = (leave: () => void, onMessage: (message: ToChild) => void): void
     return
   }
   process.on('disconnect', () => process.exit(exitCodes.failed))
+  // A supervisor that died while this process was still starting: nobody will say so any more.
+  if (!process.connected) process.exit(exitCodes.failed)
   // The terminal's Ctrl-C reaches every process of its group; the supervisor says when to go.
   process.on('SIGINT', () => {})
   process.on('SIGTERM', () => {})
