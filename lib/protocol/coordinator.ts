@@ -104,6 +104,8 @@ export type Phase =
       readonly status: EndStatus
       readonly reason: string | undefined
       readonly since: number
+      /** What had completed when the end was decided: it is still to be published. */
+      readonly completed: Epoch
       readonly ending: boolean
     }
   | { readonly type: 'ended'; readonly status: EndStatus; readonly reason: string | undefined }
@@ -765,6 +767,7 @@ const stop = (
         status,
         reason,
         since: now,
+        completed: state.phase.type === 'running' ? state.phase.checkpoints.completed : 0,
         ending: false,
       },
     },
@@ -827,7 +830,8 @@ const ordersFor = (state: CoordinatorState, worker: WorkerState): Orders => {
     completed: 0,
     aborted: [],
   } as const
-  if (phase.type === 'stopping' || phase.type === 'ended') return { ...base, phase: 'stop' }
+  if (phase.type === 'stopping') return { ...base, completed: phase.completed, phase: 'stop' }
+  if (phase.type === 'ended') return { ...base, phase: 'stop' }
   if (phase.type !== 'deploying' && phase.type !== 'running') return { ...base, phase: 'idle' }
   const subtasks = [...phase.assignment].filter(([, id]) => id === worker.worker).map(([id]) => id)
   const deploy = { ...base, subtasks, restore: phase.restore }

@@ -61,8 +61,14 @@ export const stepWorker = (
   if (orders.term < state.term || state.stopping) return [state, []] // W1
   const current = { ...state, term: orders.term }
   switch (orders.phase) {
-    case 'stop':
-      return [{ ...current, stopping: true, running: false }, [{ type: 'stop' }]]
+    case 'stop': {
+      const { completed, generation } = orders
+      // The last completion may have been lost on the way; what it covers is to be published first.
+      const news =
+        current.running && generation === current.generation && completed > current.completed
+      const actions: readonly WorkerAction[] = news ? [{ type: 'complete', epoch: completed }] : []
+      return [{ ...current, stopping: true, running: false }, [...actions, { type: 'stop' }]]
+    }
     case 'idle':
       return current.generation === 0
         ? [current, []]

@@ -1,9 +1,11 @@
 /**
- * One connection to NATS: opened with a reason when it fails, watched while it lives, given up after a
- * bounded outage.
+ * One connection to NATS: opened with a reason when it fails, watched while it lives, given up
+ * after a bounded outage.
  *
- *   L1. An outage is never silent: `disconnected` is reported at once, then `reconnected` or `closed`.
- *   L2. An outage longer than `reconnectTimeoutMs` closes the link with an error; it never waits for ever.
+ *   L1. An outage is never silent: `disconnected` is reported at once, then `reconnected` or
+ *       `closed`.
+ *   L2. An outage longer than `reconnectTimeoutMs` closes the link with an error; it never waits
+ *       for ever.
  *   L3. No message names credentials.
  */
 import * as E from 'fp-ts/lib/Either.js'
@@ -21,7 +23,9 @@ import { messageOf, type StreamError, streamError } from '../../errors.js'
 import { jetStreamAdvice, thrownError } from './errors.js'
 
 export interface NatsOptions {
-  /** `nats://[user:password@|token@]host[:port]`, several separated by commas. `tls://` demands TLS. */
+  /**
+   * `nats://[user:password@|token@]host[:port]`, several separated by commas. `tls://` demands TLS.
+   */
   readonly url: string
   /** Shown in the server's list of connections. */
   readonly name: string
@@ -37,7 +41,9 @@ export interface NatsOptions {
   readonly onClosed?: (error: StreamError | undefined) => void
 }
 
-/** What becomes of a link, in order of happening. `closing` comes while messages can still be sent. */
+/**
+ * What becomes of a link, in order of happening. `closing` comes while messages can still be sent.
+ */
 export type LinkStatus =
   | { readonly type: 'disconnected' }
   | { readonly type: 'reconnected' }
@@ -163,7 +169,10 @@ const unfit = async (
   }
 }
 
-/** Connects, and checks that the server can carry jobs: `unavailable`, `refused` or `invalid` if not. */
+/**
+ * Connects, and checks that the server can carry jobs: `unavailable`, `refused` or `invalid` if
+ * not.
+ */
 export const connectNats =
   (options: NatsOptions): TaskEither<StreamError, NatsLink> =>
   async () => {
@@ -243,7 +252,9 @@ class Link implements NatsLink {
     this.onClosed(undefined)
   }
 
-  /** What was published last should leave, but a server that hangs must not keep us from closing. */
+  /**
+   * What was published last should leave, but a server that hangs must not keep us from closing.
+   */
   private async flushBriefly(): Promise<void> {
     let timer: NodeJS.Timeout | undefined
     const enough = new Promise<void>(resolve => {
@@ -271,7 +282,8 @@ class Link implements NatsLink {
 
   private onStatus(status: Status): void {
     switch (status.type) {
-      // A half-open connection first goes stale: its pending writes can keep the client from closing it.
+      // A half-open connection first goes stale: its pending writes can keep the client from
+      // closing it.
       case 'staleConnection':
       case 'disconnect':
         this.onDown()

@@ -3,8 +3,8 @@
  *
  *   C1. The identity of the stream is read after the consumer exists: a stream that was removed and
  *       created again in between shows another creation time.
- *   C2. A consumer starts at a sequence that is known when it exists, so that its successor can start at
- *       the same place even when nothing was delivered.
+ *   C2. A consumer starts at a sequence that is known when it exists, so that its successor can
+ *       start at the same place even when nothing was delivered.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'

@@ -1,11 +1,11 @@
 /**
  * The control bus on core NATS.
  *
- *   B1. While the link is down nothing is kept: a message of before an outage must not arrive after it as
- *       if it were news. Protocols on the bus repeat their state.
+ *   B1. While the link is down nothing is kept: a message of before an outage must not arrive after
+ *       it as if it were news. Protocols on the bus repeat their state.
  */
 import * as E from 'fp-ts/lib/Either.js'
-import { streamError } from '../../errors.js'
+import { type StreamError, streamError } from '../../errors.js'
 import type { ControlBus } from '../../ports/control-bus.js'
 import { crash } from './callbacks.js'
 import type { NatsLink } from './connection.js'
@@ -48,7 +48,7 @@ export const natsControlBus = (link: NatsLink): ControlBus => ({
   flush: () => async () => {
     const doing = `reach the NATS server at ${link.address}`
     let timer: NodeJS.Timeout | undefined
-    const late = new Promise<E.Either<ReturnType<typeof streamError>, void>>(resolve => {
+    const late = new Promise<E.Either<StreamError, void>>(resolve => {
       const error = streamError('timed-out', `Could not ${doing} within ${link.apiTimeoutMs} ms.`)
       timer = setTimeout(() => resolve(E.left(error)), link.apiTimeoutMs)
     })

@@ -1,7 +1,7 @@
 /**
- * Position of a delivered message, read from its reply subject without splitting it:
+ * Position of a delivered message, read from its reply subject:
  *
- *   `$JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.<consumer sequence>.<time>.<pending>`
+ *   `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`
  *   `$JS.ACK.<domain>.<account>.<stream>.<consumer>.<delivered>.….<pending>[.<token>]`
  */
 
@@ -9,33 +9,42 @@
 export class DeliveryPosition {
   streamSequence = 0
   consumerSequence = 0
-  private readonly dots = new Int32Array(12)
+  /** What comes before the stream sequence: the same for nearly every message of one consumer. */
+  private prefix = ''
+  private end = 0
 
   /** False when the subject has none of the known forms. */
   read(reply: string): boolean {
-    let count = 0
-    for (let at = 0; at < reply.length; at++) {
-      if (reply.charCodeAt(at) !== 46) continue
-      if (count === 12) return false
-      this.dots[count++] = at
+    if (this.prefix === '' || !reply.startsWith(this.prefix)) {
+      this.prefix = prefixOf(reply)
+      if (this.prefix === '') return false
     }
-    // 9 tokens have 8 dots; 11 and 12 tokens have 10 and 11 and two more tokens in front.
-    const first = count === 8 ? 4 : count === 10 || count === 11 ? 6 : -1
-    if (first < 0 || !reply.startsWith('$JS.ACK.')) return false
-    this.streamSequence = this.number(reply, first)
-    this.consumerSequence = this.number(reply, first + 1)
+    this.end = this.prefix.length - 1
+    this.streamSequence = this.number(reply)
+    this.consumerSequence = this.number(reply)
     return this.streamSequence > 0 && this.consumerSequence > 0
   }
 
-  /** The digits between a dot and the next one; -1 when there is anything else. */
-  private number(reply: string, dot: number): number {
-    const end = this.dots[dot + 1] ?? 0
+  /** The digits from behind `end` to the next dot; -1 when there is anything else. */
+  private number(reply: string): number {
     let value = 0
-    for (let at = (this.dots[dot] ?? 0) + 1; at < end; at++) {
+    for (let at = this.end + 1; at < reply.length; at++) {
       const digit = reply.charCodeAt(at) - 48
+      if (digit === -2) {
+        this.end = at
+        return value
+      }
       if (digit < 0 || digit > 9) return -1
       value = value * 10 + digit
     }
-    return value
+    return -1
   }
+}
+
+/** Everything in front of the stream sequence, or nothing for a subject of another form. */
+const prefixOf = (reply: string): string => {
+  const tokens = reply.split('.')
+  const before = tokens.length === 9 ? 5 : tokens.length === 11 || tokens.length === 12 ? 7 : 0
+  if (before === 0 || !reply.startsWith('$JS.ACK.')) return ''
+  return `${tokens.slice(0, before).join('.')}.`
 }

@@ -64,7 +64,8 @@ const typeOfCode = (code: number | undefined): StreamErrorType => {
 export const refusalError = (doing: string, refusal: ApiRefusal): StreamError => {
   const [type, next] = known.get(refusal.err_code ?? 0) ?? [typeOfCode(refusal.code)]
   const why = refusal.description ?? 'no reason given'
-  const message = `Could not ${doing}: the server says "${why}" (code ${refusal.err_code ?? refusal.code}).`
+  const code = refusal.err_code ?? refusal.code
+  const message = `Could not ${doing}: the server says "${why}" (code ${code}).`
   return streamError(type, message, next === undefined ? {} : { next })
 }
 

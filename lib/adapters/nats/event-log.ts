@@ -1,8 +1,8 @@
 /**
  * The event log on JetStream.
  *
- *   J1. `create` leaves a stream that exists as it is, and says `conflict` when its subjects or storage
- *       are not those asked for.
+ *   J1. `create` leaves a stream that exists as it is, and says `conflict` when its subjects or
+ *       storage are not those asked for.
  *   J2. `purge` never moves the end of a stream: the server would, when asked to purge beyond it.
  *   J3. Every call is answered within `apiTimeoutMs`.
  */
@@ -51,10 +51,7 @@ export const natsEventLog = (link: NatsLink, options: NatsEventLogOptions = {}):
     read: request => openReader(link, request),
     facts: stream => ask(`read the facts of stream ${stream}`, [stream], () => facts(link, stream)),
     streamOf: subject => streamOf(link, subject),
-    last: (stream, subject) =>
-      ask(`read the last message of ${subject} in stream ${stream}`, [stream], () =>
-        found(() => link.manager.streams.getMessage(stream, { last_by_subj: subject })),
-      ),
+    last: (stream, subject) => last(link, stream, subject),
     at: (stream, sequence) =>
       ask(`read message ${sequence} of stream ${stream}`, [stream], () =>
         sequence < 1
@@ -69,7 +66,9 @@ export const natsEventLog = (link: NatsLink, options: NatsEventLogOptions = {}):
   }
 }
 
-/** Runs calls of the API, as a task that never throws. `streams` are names that must be possible. */
+/**
+ * Runs calls of the API, as a task that never throws. `streams` are names that must be possible.
+ */
 const ask =
   <A>(
     doing: string,
@@ -118,16 +117,29 @@ const found = async (get: () => Promise<StoredMsg>): Promise<LogMessage | undefi
   }
 }
 
-const streamOf = (link: NatsLink, subject: string): TaskEither<StreamError, string | undefined> => {
-  if (!isPattern(subject)) {
-    const text = `${JSON.stringify(subject)} is no subject.`
-    return async () => E.left(streamError('invalid', text))
-  }
-  return ask(`find the stream of subject ${subject}`, [], async () => {
-    const [name] = await link.manager.streams.names(subject).next()
-    return name
-  })
+const noSubject = (subject: string): TaskEither<StreamError, never> => {
+  const error = streamError('invalid', `${JSON.stringify(subject)} is no subject.`)
+  return async () => E.left(error)
 }
+
+const last = (
+  link: NatsLink,
+  stream: string,
+  subject: string,
+): TaskEither<StreamError, LogMessage | undefined> =>
+  isPattern(subject)
+    ? ask(`read the last message of ${subject} in stream ${stream}`, [stream], () =>
+        found(() => link.manager.streams.getMessage(stream, { last_by_subj: subject })),
+      )
+    : noSubject(subject)
+
+const streamOf = (link: NatsLink, subject: string): TaskEither<StreamError, string | undefined> =>
+  isPattern(subject)
+    ? ask(`find the stream of subject ${subject}`, [], async () => {
+        const [name] = await link.manager.streams.names(subject).next()
+        return name
+      })
+    : noSubject(subject)
 
 const wireConfig = (config: StreamConfig): Partial<WireConfig> => ({
   name: config.name,
@@ -152,9 +164,7 @@ const sameSubjects = (left: readonly string[], right: readonly string[]): boolea
 /** J1. */
 const create = (link: NatsLink, config: StreamConfig): TaskEither<StreamError, StreamFacts> => {
   const bad = config.subjects.find(subject => !isPattern(subject))
-  if (bad !== undefined) {
-    return async () => E.left(streamError('invalid', `${JSON.stringify(bad)} is no subject.`))
-  }
+  if (bad !== undefined) return noSubject(bad)
   const doing = `create stream ${config.name}`
   return async () => {
     const created = await ask(doing, [config.name], async () => {
@@ -168,7 +178,8 @@ const create = (link: NatsLink, config: StreamConfig): TaskEither<StreamError, S
     if (E.isLeft(created)) return created
     const { subjects, storage } = created.right
     if (sameSubjects(subjects, config.subjects) && storage === config.storage) return created
-    const text = `Stream ${config.name} exists with subjects ${subjects.join(', ')} in ${storage} storage.`
+    const has = `subjects ${subjects.join(', ')} in ${storage} storage`
+    const text = `Stream ${config.name} exists with ${has}.`
     return E.left(
       streamError('conflict', text, { next: 'Remove that stream, or use another name.' }),
     )

@@ -2,7 +2,9 @@
 import type { MsgHdrs, StoredMsg } from 'nats'
 import type { LogMessage } from '../../ports/event-log.js'
 
-/** Headers by name; of several with one name, the first. A name may be `__proto__` like any other. */
+/**
+ * Headers by name; of several with one name, the first. A name may be `__proto__` like any other.
+ */
 export const messageHeaders = (headers: MsgHdrs | undefined): LogMessage['headers'] => {
   if (headers === undefined) return undefined
   const entries: Array<[string, string]> = []

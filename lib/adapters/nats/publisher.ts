@@ -1,12 +1,12 @@
 /**
- * Publishes with acknowledgements on one shared inbox: five to ten times faster than the client's own
- * request per message.
+ * Publishes with acknowledgements on one shared inbox: five to ten times faster than the client's
+ * own request per message.
  *
  *   U1. Every publish has exactly one outcome, never inside the call of `publish`.
  *   U2. Nothing is ever sent twice: callers own their windows.
  *   U3. Outcomes of one cause (a disconnect, a sweep of late ones) come in order of publishing.
- *   U4. What is in flight when the link goes down fails at once: the client drops what it had not sent,
- *       and nobody knows what the server stored.
+ *   U4. What is in flight when the link goes down fails at once: the client drops what it had not
+ *       sent, and nobody knows what the server stored.
  */
 import { createInbox, type Msg, MsgHdrsImpl, NatsError } from 'nats'
 import { type StreamError, streamError } from '../../errors.js'
@@ -118,7 +118,10 @@ export class SharedAckPublisher {
     })
   }
 
-  /** See `EventLog.publish`. Throws only `InvariantViolation`, for a subject or header that is no token. */
+  /**
+   * See `EventLog.publish`. Throws only `InvariantViolation`, for a subject or header that is no
+   * token.
+   */
   publish(
     subject: string,
     payload: Uint8Array,
@@ -169,7 +172,8 @@ export class SharedAckPublisher {
     for (const [number, entry] of this.inFlight) {
       if (this.tick - entry.sentAtTick <= ticksPerTimeout) break
       this.inFlight.delete(number)
-      const text = `The publish to ${entry.subject} was not acknowledged within ${this.ackTimeoutMs} ms.`
+      const late = `not acknowledged within ${this.ackTimeoutMs} ms`
+      const text = `The publish to ${entry.subject} was ${late}.`
       this.settle(entry, failed(streamError('timed-out', text)))
     }
     if (this.inFlight.size === 0) {
@@ -199,7 +203,10 @@ export class SharedAckPublisher {
     for (const [, entry] of entries) this.settle(entry, failed(errorOf(entry.subject)))
   }
 
-  /** Not at once (U1), and not in a microtask: a caller that tries again at once must not starve I/O. */
+  /**
+   * Not at once (U1), and not in a microtask: a caller that tries again at once must not starve
+   * I/O.
+   */
   private reject(onOutcome: (outcome: PublishOutcome) => void, error: StreamError): void {
     if (this.rejected.length === 0) setImmediate(() => this.flushRejected())
     this.rejected.push(() => onOutcome(failed(error)))
@@ -231,7 +238,8 @@ export class SharedAckPublisher {
       return this.unavailable(subject)
     }
     const limit = this.link.payloadBytesMax
-    const text = `A message of ${payload.length} bytes for ${subject} exceeds the server's limit of ${limit} bytes.`
+    const what = `A message of ${payload.length} bytes for ${subject}`
+    const text = `${what} exceeds the server's limit of ${limit} bytes.`
     return streamError('invalid', text, {
       next: 'Make the records smaller, or raise max_payload in the configuration of the server.',
     })

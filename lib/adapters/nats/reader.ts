@@ -1,11 +1,12 @@
 /**
  * Reads a stream through pull consumers that are replaced whenever anything is in doubt.
  *
- *   V1. Messages are handed over in stream order, none twice and none left out: a message is taken only
- *       when its number within the consumer is the next one, and a new consumer starts right behind the
- *       last message that was handed over.
- *   V2. A stream that is not the one reading began on, or that has lost its tail, is the failure `lost`.
- *   V3. Tries in a row without a message between them are bounded.
+ *   V1. Messages are handed over in stream order, none twice and none left out: a message is taken
+ *       only when its number within the consumer is the next one, and a new consumer starts right
+ *       behind the last message that was handed over.
+ *   V2. A stream that is not the one reading began on, or that has lost its tail, is the failure
+ *       `lost`.
+ *   V3. Tries in a row without a message or heartbeat between them are bounded.
  *   V4. After `close`, or after `onFailed`, nothing is called any more.
  *   V5. A session's inbox is its own: nothing meant for an earlier consumer can be taken for its.
  */
@@ -24,7 +25,7 @@ import {
 } from './consumer.js'
 import { DeliveryPosition } from './delivery.js'
 import { messageHeaders } from './messages.js'
-import { PullRequest, pullBytesMax, pullTiming } from './pull.js'
+import { PullCredit, pullTiming } from './pull.js'
 
 /** Limits of the tries to get a consumer again. */
 export const readerRetry = { attemptsMax: 10, waitMs: 50, waitMaxMs: 2_000 } as const
@@ -35,9 +36,7 @@ interface Session {
   readonly subject: string
   subscription: Subscription | undefined
   nextDelivery: number
-  pulls: number
-  pull: PullRequest | undefined
-  alone: boolean
+  readonly credit: PullCredit
   silentTicks: number
   idleTicks: number
 }
@@ -56,7 +55,8 @@ class PullReader implements LogReader {
   private readonly position = new DeliveryPosition()
   private readonly limits: { readonly messages: number; readonly bytes: number }
   private readonly stopListening: () => void
-  private start: LogStart
+  /** Where the next consumer starts; undefined until the first one exists. */
+  private next: number | undefined
   private createdAt: string | undefined
   private lastSeen = 0
   private session: Session | undefined
@@ -71,10 +71,9 @@ class PullReader implements LogReader {
     private readonly link: NatsLink,
     private readonly request: ReadRequest,
   ) {
-    this.start = request.start
     this.limits = {
       messages: Math.floor(request.messagesMax),
-      bytes: Math.min(Math.floor(request.bytesMax), pullBytesMax),
+      bytes: Math.floor(request.bytesMax),
     }
     this.stopListening = link.listen(status => this.onStatus(status))
     const problem = requestProblem(request) ?? this.closedLink()
@@ -90,7 +89,7 @@ class PullReader implements LogReader {
     if (!this.paused) return
     this.paused = false
     const { session } = this
-    if (session === undefined || session.pull !== undefined) return
+    if (session === undefined) return
     // Nobody answers for a consumer that is gone, so one that may be gone is not asked.
     if (session.idleTicks * pullTiming.tickMs >= consumerInactiveMs / 2) this.replace()
     else this.pull(session)
@@ -129,7 +128,9 @@ class PullReader implements LogReader {
   private open(): void {
     this.endSession()
     const opening = this.openings
-    void openConsumer(this.link, this.request, this.start)().then(opened => {
+    const { next, request } = this
+    const start: LogStart = next === undefined ? request.start : { at: 'sequence', sequence: next }
+    void openConsumer(this.link, request, start)().then(opened => {
       if (opening !== this.openings || this.closed) {
         if (E.isRight(opened)) dropConsumer(this.link, this.request.stream, opened.right.name)
       } else if (E.isRight(opened)) this.begin(opened.right)
@@ -149,7 +150,7 @@ class PullReader implements LogReader {
     }
     this.createdAt = opened.streamCreatedAt
     this.lastSeen = Math.max(this.lastSeen, opened.streamLastSequence)
-    this.start = { at: 'sequence', sequence: opened.startSequence }
+    this.next ??= opened.startSequence
     const inbox = createInbox()
     const session: Session = {
       consumer: opened.name,
@@ -157,9 +158,7 @@ class PullReader implements LogReader {
       subject: `$JS.API.CONSUMER.MSG.NEXT.${stream}.${opened.name}`,
       subscription: undefined,
       nextDelivery: 1,
-      pulls: 0,
-      pull: undefined,
-      alone: false,
+      credit: new PullCredit(this.limits),
       silentTicks: 0,
       idleTicks: 0,
     }
@@ -168,37 +167,38 @@ class PullReader implements LogReader {
       callback: (error, message) => this.onMessage(session, error, message),
     })
     this.ticker = setInterval(() => this.tick(session), pullTiming.tickMs)
-    if (!this.paused) this.pull(session)
+    this.pull(session)
   }
 
   /** V2. What was seen once must still be there. */
   private lostFacts(opened: OpenedConsumer): StreamError | undefined {
     const { stream } = this.request
     const next =
-      'Start the job from a checkpoint whose offset the stream still holds, or afresh under another name.'
+      'Start from a checkpoint whose offset the stream still holds, or afresh by another name.'
     if (this.createdAt !== undefined && this.createdAt !== opened.streamCreatedAt) {
-      const text = `Stream ${stream} was removed and created again while it was read (${this.createdAt}, now ${opened.streamCreatedAt}).`
+      const times = `${this.createdAt}, now ${opened.streamCreatedAt}`
+      const text = `Stream ${stream} was removed and created again while it was read (${times}).`
       return streamError('lost', text, { next })
     }
     if (opened.streamLastSequence >= this.lastSeen) return undefined
-    const text = `Stream ${stream} held messages up to ${this.lastSeen} and now ends at ${opened.streamLastSequence}.`
+    const ends = `up to ${this.lastSeen} and now ends at ${opened.streamLastSequence}`
+    const text = `Stream ${stream} held messages ${ends}.`
     return streamError('lost', text, { next })
   }
 
+  /** Asks for more if more is due. */
   private pull(session: Session): void {
-    session.pulls += 1
-    session.idleTicks = 0
-    session.silentTicks = 0
-    session.pull = new PullRequest(session.pulls, this.limits, session.alone)
-    this.link.connection.publish(session.subject, session.pull.encode(), {
-      reply: `${session.inbox}.${session.pulls}`,
-    })
-  }
-
-  private finishPull(session: Session, tooLarge: boolean): void {
-    session.alone = session.pull?.nextAlone(tooLarge, this.limits.bytes) ?? false
-    session.pull = undefined
-    if (!this.paused) this.pull(session)
+    if (this.paused || this.session !== session) return
+    for (let due = session.credit.next(); due !== undefined; due = session.credit.next()) {
+      session.idleTicks = 0
+      const body = JSON.stringify({
+        batch: due.messages,
+        max_bytes: due.bytes,
+        expires: pullTiming.expiresMs * 1e6,
+        idle_heartbeat: pullTiming.heartbeatMs * 1e6,
+      })
+      this.link.connection.publish(session.subject, body, { reply: `${session.inbox}.${due.id}` })
+    }
   }
 
   private onMessage(session: Session, error: NatsError | null, message: Msg): void {
@@ -219,12 +219,12 @@ class PullReader implements LogReader {
   private take(session: Session, message: Msg, bytes: number): void {
     const sequence = this.position.streamSequence
     session.nextDelivery += 1
-    this.start = { at: 'sequence', sequence: sequence + 1 }
+    this.next = sequence + 1
     if (sequence > this.lastSeen) this.lastSeen = sequence
     this.failures = 0
-    const finished = session.pull?.take(bytes) ?? false
+    session.credit.take(bytes)
     this.hand(message, sequence)
-    if (finished && this.session === session) this.finishPull(session, false)
+    this.pull(session)
   }
 
   private hand(message: Msg, sequence: number): void {
@@ -243,7 +243,6 @@ class PullReader implements LogReader {
   /** What the server says about a pull request or the consumer. */
   private onSignal(session: Session, message: Msg): void {
     const { headers } = message
-    const ours = session.pull?.is(Number(message.subject.slice(session.inbox.length + 1))) ?? false
     const said = headers?.description.toLowerCase() ?? ''
     if (headers?.code === 100) {
       this.onHeartbeat(session, headers.get('Nats-Last-Consumer'))
@@ -255,23 +254,34 @@ class PullReader implements LogReader {
       headers?.code === 408 ||
       (headers?.code === 409 && (tooLarge || said.includes('batch completed')))
     if (!finished) this.tryAgain(this.doubt(`status ${headers?.code} ${said}`))
-    else if (ours) this.finishPull(session, tooLarge)
+    else {
+      const id = Number(message.subject.slice(session.inbox.length + 1))
+      const messages = Number(headers.get('Nats-Pending-Messages'))
+      const bytes = Number(headers.get('Nats-Pending-Bytes'))
+      session.credit.ended(id, { messages, bytes }, tooLarge)
+      this.pull(session)
+    }
   }
 
-  /** Everything before the heartbeat was sent before it, so it also proves that nothing is missing. */
+  /**
+   * Everything before the heartbeat was sent before it, so it also proves that nothing is missing.
+   */
   private onHeartbeat(session: Session, lastDelivery: string): void {
-    if (lastDelivery === '' || Number(lastDelivery) === session.nextDelivery - 1) return
-    this.tryAgain(this.doubt(`delivery ${lastDelivery} did not arrive`))
+    if (lastDelivery !== '' && Number(lastDelivery) !== session.nextDelivery - 1) {
+      this.tryAgain(this.doubt(`delivery ${lastDelivery} did not arrive`))
+    } else this.failures = 0
   }
 
   private tick(session: Session): void {
-    if (session.pull === undefined) {
+    if (!session.credit.isOpen) {
+      session.silentTicks = 0
       session.idleTicks += 1
       return
     }
     session.silentTicks += 1
+    session.credit.tick()
     if (session.silentTicks > pullTiming.silentTicks) this.tryAgain(this.doubt('it is silent'))
-    else if (session.pull.tick()) this.finishPull(session, false)
+    else this.pull(session)
   }
 
   private doubt(what: string): StreamError {
@@ -285,7 +295,8 @@ class PullReader implements LogReader {
     if (this.link.state !== 'up') return
     this.failures += 1
     if (this.failures > readerRetry.attemptsMax) {
-      const text = `Reading stream ${this.request.stream} failed ${this.failures} times in a row. ${error.message}`
+      const what = `Reading stream ${this.request.stream} failed ${this.failures} times in a row`
+      const text = `${what}. ${error.message}`
       this.fail(streamError('unavailable', text, { cause: error }))
       return
     }

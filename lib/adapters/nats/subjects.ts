@@ -1,9 +1,11 @@
 /**
- * Guards for names on the wire. With `nats` 2.29 a subject that holds CR/LF forges protocol messages,
- * and one that holds a space silently becomes subject and reply.
+ * Guards for names on the wire. With `nats` 2.29 a subject that holds CR/LF forges protocol
+ * messages, and one that holds a space silently becomes subject and reply.
  *
  *   N1. No subject with a control character, white space or an empty token is ever written.
- *   N2. Only filters and the subjects of a stream may hold the wildcards `*` and `>`, as whole tokens.
+ *      Nor is a subject so long that the server, which limits a line to 4 KiB, would disconnect us.
+ *   N2. Only filters and the subjects of a stream may hold the wildcards `*` and `>`, as whole
+ *       tokens.
  */
 import { invariant } from '../../invariant.js'
 
@@ -13,6 +15,8 @@ const streamName = /^[^\s.*>/\\\p{Cc}]+$/u
 const headerName = /^[!-9;-~]+$/
 const controls = /\p{Cc}+/gu
 
+const subjectLengthMax = 1_024
+const streamNameLengthMax = 255
 const checkedMax = 10_000
 const checkedSubjects = new Set<string>()
 const checkedHeaders = new Set<string>()
@@ -25,7 +29,8 @@ const remember = (checked: Set<string>, name: string): void => {
 /** Asserts that a subject may be published to (N1). Subjects are made of tokens long before. */
 export const checkSubject = (subject: string): void => {
   if (checkedSubjects.has(subject)) return
-  invariant(literal.test(subject), 'N1', `subject ${JSON.stringify(subject)}`)
+  const possible = subject.length <= subjectLengthMax && literal.test(subject)
+  invariant(possible, 'N1', `subject ${JSON.stringify(subject)}`)
   remember(checkedSubjects, subject)
 }
 
@@ -34,10 +39,12 @@ export const checkPattern = (subject: string): void =>
   invariant(isPattern(subject), 'N2', `subject ${JSON.stringify(subject)}`)
 
 /** Whether a string is a subject, with wildcards or without. */
-export const isPattern = (subject: string): boolean => subject === '>' || pattern.test(subject)
+export const isPattern = (subject: string): boolean =>
+  subject.length <= subjectLengthMax && (subject === '>' || pattern.test(subject))
 
 /** Whether a string can be the name of a stream. */
-export const isStreamName = (name: string): boolean => streamName.test(name)
+export const isStreamName = (name: string): boolean =>
+  name.length <= streamNameLengthMax && streamName.test(name)
 
 /** Asserts that a header name can be written. */
 export const checkHeaderName = (name: string): void => {

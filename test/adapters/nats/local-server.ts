@@ -62,7 +62,10 @@ const untilGreets = async (port: number, child: ChildProcess): Promise<void> => 
   }
 }
 
-/** A nats-server of its own for one test, on a loopback port; gone with its folder when the test ends. */
+/**
+ * A nats-server of its own for one test, on a loopback port; gone with its folder when the test
+ * ends.
+ */
 export const localNats = async (
   t: ExecutionContext,
   options: LocalNatsOptions = {},
