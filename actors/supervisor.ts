@@ -78,7 +78,10 @@ export class Supervisor implements RunningJob {
   private readonly timers = new Set<NodeJS.Timeout>()
   private readonly run = randomUUID()
   private fresh: boolean
-  private workersStarted = false
+  /** What the present coordinator said last that it does. */
+  private phase: string | undefined
+  /** Roles that wait to be started again. */
+  private readonly waiting = new Set<string>()
   private stopping = false
   private result: JobOutcome | undefined
 
@@ -134,10 +137,15 @@ export class Supervisor implements RunningJob {
     child.once('exit', (code, signal) => this.exited(entryOf, code, signal))
   }
 
+  /**
+   * What a coordinator that has just come finds missing: everything at first, and later the workers that
+   * its predecessor had told to stop before it died.
+   */
   private startWorkers(): void {
-    if (this.stopping || this.workersStarted) return
-    this.workersStarted = true
-    for (const { id } of this.options.plan.subtasks) this.spawn(id)
+    if (this.stopping) return
+    for (const { id } of this.options.plan.subtasks) {
+      if (!this.children.has(id) && !this.waiting.has(id)) this.spawn(id)
+    }
   }
 
   private hear(role: string, raw: unknown): void {
@@ -150,6 +158,7 @@ export class Supervisor implements RunningJob {
         this.startWorkers()
         return
       case 'progress':
+        this.phase = message.progress.phase
         onEvent({ type: 'progress', progress: message.progress })
         return
       case 'note':
@@ -200,8 +209,10 @@ export class Supervisor implements RunningJob {
       })
       return
     }
-    // A worker that was told to stop has ended in good order: the coordinator's word follows.
-    if (worker !== undefined && code === exitCodes.ok) return
+    if (role === coordinatorRole) this.phase = undefined
+    // Told to stop, it ended in good order, and the word of the coordinator that lives follows.
+    const isOver = this.phase === 'stopping' || this.phase === 'ended'
+    if (worker !== undefined && code === exitCodes.ok && isOver) return
     this.respawn(child)
   }
 
@@ -209,8 +220,10 @@ export class Supervisor implements RunningJob {
     const lived = performance.now() - startedAt
     const delay = lived > steadyMs ? firstDelayMs : (this.delays.get(role) ?? firstDelayMs)
     this.delays.set(role, Math.min(delayMsMax, delay * 2))
+    this.waiting.add(role)
     const timer = setTimeout(() => {
       this.timers.delete(timer)
+      this.waiting.delete(role)
       if (!this.stopping) this.spawn(role)
     }, delay)
     this.timers.add(timer)

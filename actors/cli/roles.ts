@@ -99,6 +99,7 @@ export const coordinatorCommand = async (
   if (E.isLeft(plan)) return reportError(printer, plan.left)
   const { job } = plan.right
   let lastProgress = 0
+  let lastPhase: string | undefined
   const running = await runCoordinator({
     ...options,
     plan: plan.right,
@@ -108,8 +109,10 @@ export const coordinatorCommand = async (
       report(printer, { type: 'note', name: note.type, text: describeNote(note), facts: note }),
     onState: state => {
       const now = performance.now()
-      if (now - lastProgress < progressEveryMs) return
+      // The supervisor acts on the phase.
+      if (state.phase.type === lastPhase && now - lastProgress < progressEveryMs) return
       lastProgress = now
+      lastPhase = state.phase.type
       report(printer, { type: 'progress', progress: progressOf(state) })
     },
   })
