@@ -37,6 +37,7 @@ export type JobOutcome =
   /** `stop()` was called; the job goes on from its latest checkpoint when it is started again. */
   | { readonly type: 'stopped' }
 
+/** What a supervisor runs, and whom it tells. */
 export interface SupervisorOptions {
   readonly jobFile: string
   readonly plan: Plan
@@ -70,6 +71,7 @@ const shutDownMs = 6_000
 
 const entry = fileURLToPath(new URL('./cli/main.js', import.meta.url))
 
+/** One job's processes, started again when they die. */
 export class Supervisor implements RunningJob {
   readonly outcome: Promise<JobOutcome>
   private settle: (outcome: JobOutcome) => void = () => {}
