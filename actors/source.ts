@@ -51,6 +51,8 @@ export interface SourceHead extends Head {
   readonly position: SourcePosition
 }
 
+/** The clock is read after every 16th record: it costs, and so does a turn that is too long. */
+const clockMask = 15
 const messagesMax = 1024
 const bytesMax = 4 * 1024 * 1024
 
@@ -175,7 +177,7 @@ class JetStreamHead implements SourceHead {
       if (message === undefined) break
       this.next += 1
       if (!this.take(message)) return 'idle'
-      if ((count & 63) === 0 && host.scheduler.now() >= until) return 'yield'
+      if ((count & clockMask) === 0 && host.scheduler.now() >= until) return 'yield'
     }
     return 'idle'
   }
@@ -304,7 +306,7 @@ export class IterableHead implements SourceHead {
       }
       this.offset += 1
       host.receive(next.value)
-      if ((count & 63) === 0 && host.scheduler.now() >= until) return 'yield'
+      if ((count & clockMask) === 0 && host.scheduler.now() >= until) return 'yield'
     }
   }
 
