@@ -94,7 +94,12 @@ export class Coordination {
     const [state, effects] = stepCoordinator(this.state, stamped)
     this.state = state
     this.effects = effects
-    return effects.map(wordsOf)
+    return this.told
+  }
+
+  /** The last step's effects, in words. */
+  get told(): readonly string[] {
+    return this.effects.map(wordsOf)
   }
 
   tick(now: number): readonly string[] {
