@@ -1,7 +1,9 @@
 /**
- * The closed set of expected failures. Each is plain data with its facts; `message` is one plain
- * sentence and `next` says what a person can do about it.
+ * Expected failures. Each is plain data with its facts; `message` is one plain sentence and `next`
+ * says what a person can do about it.
  */
+
+/** The closed set of kinds of expected failures. */
 export type StreamErrorType =
   | 'unavailable' // the server cannot be reached, or does not answer
   | 'refused' // the server answered no: credentials, permissions, JetStream not enabled
@@ -15,6 +17,7 @@ export type StreamErrorType =
   | 'invalid' // input from the user is wrong
   | 'user-code' // an actor's own function threw
 
+/** One expected failure, as data: what happened, and what a person can do about it. */
 export interface StreamError {
   readonly type: StreamErrorType
   /** One plain sentence: what happened, to what, with which facts. */
@@ -24,6 +27,7 @@ export interface StreamError {
   readonly cause?: unknown
 }
 
+/** Makes a failure; leaving `next` out means that the message says it all. */
 export const streamError = (
   type: StreamErrorType,
   message: string,

@@ -2,6 +2,7 @@
 /** The `sluice` command. */
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Servers } from '../deploy.js'
+import { exitCodes } from '../ipc.js'
 import { devCommand, upCommand } from './jobs.js'
 import { makePrinter, type Printer } from './output.js'
 import { cancelCommand, statusCommand } from './questions.js'
@@ -46,6 +47,8 @@ const wholeNumber = (text: string): number => {
 const program = new Command('sluice')
   .description('Stateful stream processing on NATS JetStream and Redis')
   .showHelpAfterError()
+  // A wrong command line ends like every other wrong input.
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? exitCodes.ok : exitCodes.invalid))
 
 const command = (name: string, description: string): Command =>
   program

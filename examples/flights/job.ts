@@ -2,14 +2,16 @@
 import * as t from 'io-ts'
 import { actor, jetstream, job } from 'sluice'
 
-const Flight = t.type({
+/** A departure; its delay is in minutes, below zero for an early one. */
+export const Flight = t.type({
   date: t.string,
   delay: t.number,
   distance: t.number,
   origin: t.string,
   destination: t.string,
 })
-const Delay = t.type({ origin: t.string, flights: t.number, meanDelay: t.number })
+/** What a flight made known of its origin: how many flights so far, and their mean delay in minutes. */
+export const Delay = t.type({ origin: t.string, flights: t.number, meanDelay: t.number })
 
 const delays = actor({
   name: 'delays',
@@ -31,7 +33,12 @@ const delays = actor({
 
 export default job('flights')
   .from(
-    jetstream.source({ id: 'flights', stream: 'FLIGHTS', accepts: Flight, end: { at: 'last' } }),
+    jetstream.source({
+      id: 'flights',
+      stream: 'FLIGHTS',
+      accepts: Flight,
+      end: { at: 'sequence', sequence: 20_000 },
+    }),
   )
   .keyBy(flight => flight.origin)
   .to(delays, { parallelism: 2 })

@@ -5,11 +5,11 @@
  * What runs behind these types is in builder.ts.
  *
  * Rules
- *   W1. An actor takes a stream whose every record it accepts, also one with more fields than it
+ *   WT1. An actor takes a stream whose every record it accepts, also one with more fields than it
  *       needs: records are validated at the source and not again between actors.
- *   W2. An actor with state takes a keyed stream only: without a key no state can be chosen.
- *   W3. A sink takes what JSON can hold.
- *   W4. Behind an actor that emits nothing (`t.never`) there is no stream.
+ *   WT2. An actor with state takes a keyed stream only: without a key no state can be chosen.
+ *   WT3. A sink takes what JSON can hold.
+ *   WT4. Behind an actor that emits nothing (`t.never`) there is no stream.
  */
 import type { Key } from '../protocol/ids.js'
 import type { Actor, CheckpointOptions, Sink, Source } from './contracts.js'
@@ -23,7 +23,7 @@ export interface JobOptions {
    * 128.
    */
   readonly maxParallelism?: number
-  /** Default `strict`. */
+  /** Default `process-crash`. */
   readonly durability?: Durability
   /** Storage of the mailboxes. Default `memory`: what they lose is replayed from the sources. */
   readonly mailboxStorage?: 'memory' | 'file'
@@ -46,7 +46,7 @@ export interface SinkOptions {
   readonly parallelism?: number
 }
 
-/** Compile error: the stream carries records that the actor does not accept (W1). */
+/** Compile error: the stream carries records that the actor does not accept (WT1). */
 export interface StreamDoesNotFit<Carries, Accepts> {
   readonly 'the stream carries records that the actor does not accept': {
     readonly carries: Carries
@@ -54,12 +54,12 @@ export interface StreamDoesNotFit<Carries, Accepts> {
   }
 }
 
-/** Compile error: the actor keeps state, so it needs a stream with a key (W2). */
+/** Compile error: the actor keeps state, so it needs a stream with a key (WT2). */
 export interface StateNeedsKey {
   readonly 'an actor with state needs a keyed stream: call keyBy first': never
 }
 
-/** Compile error: the stream carries values that JSON cannot hold (W3). */
+/** Compile error: the stream carries values that JSON cannot hold (WT3). */
 export interface NotJson<Carries> {
   readonly 'the stream carries values that JSON cannot hold': Carries
 }
@@ -73,7 +73,7 @@ type Stateless<S> = [S] extends [never] ? unknown : StateNeedsKey
 type Json<A> = [Extract<A, NotInJson>] extends [never] ? unknown : NotJson<Extract<A, NotInJson>>
 type NotInJson = undefined | bigint | symbol | ((...args: never) => unknown)
 
-/** What follows an actor: a stream of what it emits, or nothing if it emits nothing (W4). */
+/** What follows an actor: a stream of what it emits, or nothing if it emits nothing (WT4). */
 export type After<E> = [E] extends [never] ? OpenJob : Stream<E>
 
 /** A job without a source. */

@@ -16,6 +16,7 @@ import type { Epoch, Generation, SubtaskId } from './ids.js'
 import type { PartRef } from './manifest.js'
 import type { Report } from './messages.js'
 
+/** When checkpoints are taken, and how long they may take. */
 export interface CheckpointRules {
   /** Undefined: no periodic checkpoints; final ones are still taken. */
   readonly intervalMs: number | undefined
@@ -27,6 +28,7 @@ export interface CheckpointRules {
 /** The closed set of reasons for which an attempt ends without completing. */
 export type AbortReason = 'timed-out' | 'declined' | 'parts-missing' | 'superseded' | 'failed'
 
+/** An attempt that has an id and no outcome yet. */
 export interface PendingCheckpoint {
   readonly epoch: Epoch
   readonly final: boolean
@@ -37,6 +39,7 @@ export interface PendingCheckpoint {
   readonly committing: boolean
 }
 
+/** The checkpoints of one generation. */
 export interface CheckpointState {
   readonly rules: CheckpointRules
   readonly generation: Generation
@@ -59,6 +62,7 @@ export interface CheckpointState {
   readonly discardedReports: number
 }
 
+/** What happens to checkpoints. */
 export type CheckpointEvent =
   | { readonly type: 'tick'; readonly now: number; readonly allEnded: boolean }
   | { readonly type: 'allocated'; readonly epoch: Epoch; readonly now: number }
@@ -80,6 +84,7 @@ export type CheckpointEvent =
       readonly now: number
     }
 
+/** What is to be done about them. */
 export type CheckpointEffect =
   | { readonly type: 'allocate-id' }
   | {
@@ -103,12 +108,14 @@ export type CheckpointEffect =
       readonly reported: number
     }
 
+/** A new state, and effects to perform in order. */
 export type CheckpointStep = readonly [CheckpointState, readonly CheckpointEffect[]]
 
 const abortedKept = 16
 /** Rest between two tries at the final checkpoint, which is due at once and would spin otherwise. */
 const finalRetryMs = 500
 
+/** The state of a generation that has just begun to run. */
 export const startCheckpoints = (options: {
   readonly rules: CheckpointRules
   readonly generation: Generation
@@ -141,6 +148,7 @@ export const startCheckpoints = (options: {
 const intervalOf = (rules: CheckpointRules): number =>
   Math.max(rules.intervalMs ?? 0, rules.minPauseMs)
 
+/** What one event does to the checkpoints. */
 export const stepCheckpoints = (state: CheckpointState, event: CheckpointEvent): CheckpointStep => {
   switch (event.type) {
     case 'tick':

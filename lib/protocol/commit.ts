@@ -99,6 +99,7 @@ export type Scanned =
   | { readonly type: 'none'; readonly firstSequence: number }
   | { readonly type: 'failed'; readonly error: StreamError }
 
+/** What the caller is to do, in order. */
 export type OutputEffect =
   /** Effects of this type must be sent in order. Each is answered by one `outcome`. */
   | {
@@ -119,6 +120,7 @@ export type OutputEffect =
   /** This output is closed; a new generation must restore it. */
   | { readonly type: 'failed'; readonly error: StreamError }
 
+/** Bounds of what one output has under way and tries. */
 export interface OutputLimits {
   /** Messages sent and not yet answered. */
   readonly windowRecordsMax: number
@@ -133,6 +135,7 @@ export interface OutputLimits {
   readonly retryDelayMsMax: number
 }
 
+/** The limits of an output that names none. */
 export const defaultOutputLimits: OutputLimits = {
   windowRecordsMax: 256,
   windowBytesMax: 1024 * 1024,
@@ -142,6 +145,7 @@ export const defaultOutputLimits: OutputLimits = {
   retryDelayMsMax: 5_000,
 }
 
+/** What an output is, where it publishes, and what may be relied on there. */
 export interface OutputOptions extends OutputIdentity {
   readonly generation: Generation
   readonly subject: string
@@ -209,15 +213,14 @@ const isUnknown = (outcome: PublishOutcome): boolean =>
   outcome.type === 'failed' &&
   (outcome.error.type === 'timed-out' || outcome.error.type === 'unavailable')
 
-const reasonOf = (sent: Sent, outcome: PublishOutcome): StreamError =>
-  outcome.type === 'failed'
-    ? outcome.error
-    : streamError(
-        'conflict',
-        `${show(sent)} was to follow sequence ${sent.expected}, the server said ${
-          outcome.type === 'stored' ? 'stored' : outcome.actual
-        }`,
-      )
+const reasonOf = (
+  sent: Sent,
+  outcome: Exclude<PublishOutcome, { type: 'stored' }>,
+): StreamError => {
+  if (outcome.type === 'failed') return outcome.error
+  const facts = `to follow sequence ${sent.expected}, the subject's last one was ${outcome.actual}`
+  return streamError('conflict', `${show(sent)} was ${facts}`)
+}
 
 /** The filed records in order, how far they were sent, and how far they are published (S2). */
 class Chain {
@@ -699,12 +702,8 @@ export class TransactionalOutput {
       const isHeld = first.expected === 0 || sequence === first.expected + 1
       if (isHeld) this.#window.held()
       else this.#shared()
+      // Otherwise this is still predicted; if wrongly, the window is 1 now and waits for the refusal.
       if (this.#inFlight.length === 0) this.#expected = sequence
-      else if (!isHeld) {
-        // What is in flight was predicted from here and will be refused.
-        this.#phase = { type: 'draining' }
-        return
-      }
     }
   }
 
@@ -738,7 +737,8 @@ export class TransactionalOutput {
     }
     this.#inFlight = []
     this.#inFlightBytes = 0
-    this.#retry(reason ?? streamError('conflict', 'a predicted sequence did not come'), now)
+    invariant(reason !== undefined, 'S3', 'a window was given up though all of it was stored')
+    this.#retry(reason, now)
   }
 
   #retry(error: StreamError, now: number): void {

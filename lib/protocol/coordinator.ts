@@ -51,6 +51,7 @@ export interface CoordinatorSettings {
   readonly ordersEveryMs: number
 }
 
+/** What the coordinator knows of a worker, from its last beat. */
 export interface WorkerState {
   readonly worker: WorkerId
   readonly pid: number
@@ -66,9 +67,12 @@ export interface WorkerState {
   readonly strayedAt: number | undefined
 }
 
+/** Which worker runs which subtask. */
 export type Assignment = ReadonlyMap<SubtaskId, WorkerId>
+/** How a job ends for good. */
 export type EndStatus = 'finished' | 'canceled' | 'failed'
 
+/** Where a job stands in its life. */
 export type Phase =
   /** A new generation was asked for. */
   | { readonly type: 'beginning'; readonly retryAt: number | undefined }
@@ -116,6 +120,7 @@ export type Phase =
   /** Another coordinator owns the job. */
   | { readonly type: 'fenced'; readonly reason: string }
 
+/** All that a coordinator knows. */
 export interface CoordinatorState {
   readonly settings: CoordinatorSettings
   readonly phase: Phase
@@ -164,6 +169,7 @@ export type CoordinatorEvent = { readonly now: number; readonly random: number }
   | { readonly type: 'job-ended' }
 )
 
+/** What the coordinator is to do; outcomes come back as events. */
 export type CoordinatorEffect =
   | { readonly type: 'begin-generation' }
   | { readonly type: 'prepare-mailboxes'; readonly generation: Generation }
@@ -218,11 +224,13 @@ export type Note =
     }
   | { readonly type: 'store-trouble'; readonly doing: string; readonly error: StreamError }
 
+/** A new state, and effects to perform in order. */
 export type CoordinatorStep = readonly [CoordinatorState, readonly CoordinatorEffect[]]
 
 /** How long to wait before asking the store again for a generation. */
 const storeRetryMs = 500
 
+/** The state of a coordinator that has just claimed its job. */
 export const initialCoordinator = (settings: CoordinatorSettings): CoordinatorState => ({
   settings,
   phase: { type: 'beginning', retryAt: undefined },
@@ -237,6 +245,7 @@ export const initialCoordinator = (settings: CoordinatorSettings): CoordinatorSt
   ordersDueAt: 0,
 })
 
+/** What one event does to a job, orders that have become due included. */
 export const stepCoordinator = (
   state: CoordinatorState,
   event: CoordinatorEvent,

@@ -10,7 +10,7 @@ export type KeyGroup = number
 export type Key = string | number
 /** One parallel instance of a chain of vertices, `delays/1`. */
 export type SubtaskId = string
-/** One writer subtask to one reader subtask over one edge, FIFO: `from/0>to/1#edge`. */
+/** One writer subtask to one reader subtask over one edge, FIFO: `edge:from/0>to/1`. */
 export type ChannelId = string
 /** One operating-system process that runs subtasks. */
 export type WorkerId = string

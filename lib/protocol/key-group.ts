@@ -7,9 +7,9 @@
  * state. The golden values in the tests guard it.
  *
  * Invariants
- *   K1. A key's group depends on the key and on maxParallelism only, never on the parallelism.
- *   K2. Every group belongs to exactly one subtask, and `rangeOf` and `subtaskOf` agree on which.
- *   K3. `1` and `'1'` are different keys; `-0` and `0` are the same.
+ *   KG1. A key's group depends on the key and on maxParallelism only, never on the parallelism.
+ *   KG2. Every group belongs to exactly one subtask, and `rangeOf` and `subtaskOf` agree on which.
+ *   KG3. `1` and `'1'` are different keys; `-0` and `0` are the same.
  *
  * This runs once per record on every keyed edge: nothing here allocates, and nothing is checked but
  * the key itself.
@@ -58,8 +58,8 @@ export const rangeOf = (
   parallelism: number,
   maxParallelism: number,
 ): KeyGroupRange => {
-  invariant(parallelism >= 1 && parallelism <= maxParallelism, 'K2', 'more subtasks than groups')
-  invariant(index >= 0 && index < parallelism, 'K2', `no subtask ${index} of ${parallelism}`)
+  invariant(parallelism >= 1 && parallelism <= maxParallelism, 'KG2', 'more subtasks than groups')
+  invariant(index >= 0 && index < parallelism, 'KG2', `no subtask ${index} of ${parallelism}`)
   return {
     from: Math.ceil((index * maxParallelism) / parallelism),
     to: Math.ceil(((index + 1) * maxParallelism) / parallelism) - 1,

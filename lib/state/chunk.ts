@@ -12,11 +12,11 @@
  * An item is its section (2), its key group (4), its length (4) and its bytes.
  *
  * Invariants
- *   C1. The preamble keeps this layout in every format version: a corrupt chunk and a chunk of a newer
+ *   CH1. The preamble keeps this layout in every format version: a corrupt chunk and a chunk of a newer
  *       format are told apart, because the checksum is verified before the version is believed.
- *   C2. A chunk that is missing, repeated or out of place is noticed: indexes count up from 0 without a
+ *   CH2. A chunk that is missing, repeated or out of place is noticed: indexes count up from 0 without a
  *       gap, and exactly the final chunk says that it is the last.
- *   C3. A chunk exceeds its limit only when it holds a single item.
+ *   CH3. A chunk exceeds its limit only when it holds a single item.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import { type StreamError, streamError } from '../errors.js'
@@ -55,7 +55,7 @@ export class ChunkBuilder {
     readonly chunkBytesMax: number,
   ) {}
 
-  /** Whether the item may join: it fits, or the chunk is empty (C3). */
+  /** Whether the item may join: it fits, or the chunk is empty (CH3). */
   fits(item: ChunkItem): boolean {
     return (
       this.#items.length === 0 || this.#bytes + itemBytes + item.bytes.length <= this.chunkBytesMax
@@ -89,7 +89,7 @@ export class ChunkBuilder {
   }
 }
 
-/** Verifies every chunk (C1, C2) and answers their items in order. The items' bytes are views. */
+/** Verifies every chunk (CH1, CH2) and answers their items in order. The items' bytes are views. */
 export const openChunks = (
   chunks: readonly Uint8Array[],
 ): E.Either<StreamError, readonly ChunkItem[]> => {

@@ -6,13 +6,13 @@
  * Map is never written again; the first write to its group goes to a copy.
  *
  * Invariants
- *   K1. A Map that a capture holds is never written, so a capture shows the state of its instant.
- *   K2. `capture` copies no entry and calls no user code: its cost is the number of key groups.
- *   K3. A group is copied at its first write after a capture, once, and no other group with it.
- *   K4. A group that no capture holds any more is written in place. A released capture is not read.
- *   K5. A key lives in its own group's Map only, and `keys` is the sum of the Maps' sizes.
- *   K6. `initial()` is not stored: only `set` and `update` add a key.
- *   K7. A recipe that throws leaves the state, and what captures share, as they were.
+ *   KS1. A Map that a capture holds is never written, so a capture shows the state of its instant.
+ *   KS2. `capture` copies no entry and calls no user code: its cost is the number of key groups.
+ *   KS3. A group is copied at its first write after a capture, once, and no other group with it.
+ *   KS4. A group that no capture holds any more is written in place. A released capture is not read.
+ *   KS5. A key lives in its own group's Map only, and `keys` is the sum of the Maps' sizes.
+ *   KS6. `initial()` is not stored: only `set` and `update` add a key.
+ *   KS7. A recipe that throws leaves the state, and what captures share, as they were.
  *
  * Keys are `Map` keys: `1` and `'1'` are two keys, and `__proto__` is a key like any other.
  */
@@ -29,7 +29,7 @@ export interface CapturedGroup<S> {
 
 /** The state of one operator at one instant, shared with the live state until it is released. */
 export interface CapturedState<S> {
-  /** Groups that held a key, in ascending order. Reading it after `release` is a defect (K4). */
+  /** Groups that held a key, in ascending order. Reading it after `release` is a defect (KS4). */
   readonly groups: readonly CapturedGroup<S>[]
   readonly keys: number
   readonly released: boolean
@@ -75,7 +75,7 @@ export class KeyedStateStore<S> {
 
   constructor(options: KeyedStateOptions<S>) {
     const { from, to } = options.keyGroups
-    invariant(from >= 0 && from <= to, 'K5', `key groups ${from} to ${to}`)
+    invariant(from >= 0 && from <= to, 'KS5', `key groups ${from} to ${to}`)
     this.#options = options
     this.#immer = new Immer({ autoFreeze: options.freeze })
     this.#shards = new Array<Shard<S> | undefined>(to - from + 1).fill(undefined)
@@ -115,7 +115,7 @@ export class KeyedStateStore<S> {
     else if (this.peek() !== value) this.#set(key, value)
   }
 
-  /** Takes references to every group that has a key, and marks them shared (K1, K2). */
+  /** Takes references to every group that has a key, and marks them shared (KS1, KS2). */
   capture(): CapturedState<S> {
     const shards: Shard<S>[] = []
     const groups: CapturedGroup<S>[] = []
@@ -142,7 +142,7 @@ export class KeyedStateStore<S> {
     if (!(group >= from && group <= to)) {
       invariant(
         false,
-        'K5',
+        'KS5',
         `key group ${group} of "${this.#options.operator}" is outside ${from} to ${to}`,
       )
     }
@@ -225,7 +225,7 @@ class Capture<S> implements CapturedState<S> {
   }
 
   get groups(): readonly CapturedGroup<S>[] {
-    invariant(!this.#released, 'K4', 'a released capture was read')
+    invariant(!this.#released, 'KS4', 'a released capture was read')
     return this.#groups
   }
 

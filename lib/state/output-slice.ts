@@ -7,7 +7,7 @@
  * serializing each would cost a call.
  *
  * Invariants
- *   O1. The slices of one list name their output's place in the list and their first record's place in
+ *   OS1. The slices of one list name their output's place in the list and their first record's place in
  *       the output, both counting up without a gap: nothing is lost, doubled or put elsewhere.
  */
 import * as E from 'fp-ts/lib/Either.js'
@@ -96,7 +96,7 @@ export class OutputReader {
     return this.#outputs
   }
 
-  /** Takes the next slice: an error of type `corrupt` if it is not the next (O1) or does not read. */
+  /** Takes the next slice: an error of type `corrupt` if it is not the next (OS1) or does not read. */
   add(
     bytes: Uint8Array,
     deserialize: (bytes: Uint8Array) => E.Either<StreamError, unknown>,

@@ -2,10 +2,10 @@
  * Chunks back to a snapshot. Decides what a snapshot must agree with before any of it is restored.
  *
  * Invariants
- *   D1. Chunks are verified first, then the header, then every section against the job as it is now; only
+ *   SD1. Chunks are verified first, then the header, then every section against the job as it is now; only
  *       then is a value decoded.
- *   D2. All or nothing: a snapshot that does not verify and fit in every part restores no part.
- *   D3. No state is dropped in silence: a section of a vertex that the job no longer has is refused.
+ *   SD2. All or nothing: a snapshot that does not verify and fit in every part restores no part.
+ *   SD3. No state is dropped in silence: a section of a vertex that the job no longer has is refused.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import { failure } from 'io-ts/lib/PathReporter.js'

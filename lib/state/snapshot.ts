@@ -8,12 +8,12 @@
  * because serializing them one by one costs 13 times as much (4.4 µs against 0.35 µs an entry).
  *
  * Invariants
- *   S1. One step of the encoder takes bounded time: it makes a chunk of at most `chunkBytesMax` bytes
+ *   SN1. One step of the encoder takes bounded time: it makes a chunk of at most `chunkBytesMax` bytes
  *       and `chunkEntriesMax` entries, and serializes at most one run more.
- *   S2. Only captures are read, and only while they are held: what the operator does between two steps
+ *   SN2. Only captures are read, and only while they are held: what the operator does between two steps
  *       is not in the snapshot.
- *   S3. Every keyed value goes through its codec: `encode` here, `decode` on the way back.
- *   S4. Operator and kind name one section of a snapshot.
+ *   SN3. Every keyed value goes through its codec: `encode` here, `decode` on the way back.
+ *   SN4. Operator and kind name one section of a snapshot.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import { messageOf, SluiceError, streamError } from '../errors.js'
@@ -69,7 +69,7 @@ export function* encodeSnapshot(
   // With larger chunks a value above the limit could hide inside of a run.
   invariant(
     chunkBytesMax >= 256 && chunkBytesMax <= stateValueBytesMax,
-    'S1',
+    'SN1',
     `chunkBytesMax ${chunkBytesMax}`,
   )
   let chunk = new ChunkBuilder(0, chunkBytesMax)
@@ -115,8 +115,8 @@ function* pieces(input: SnapshotInput, serialize: Serialize, bytesMax: number): 
 const headerOf = (input: SnapshotInput): SnapshotHeader => {
   const { sections, ...facts } = input
   const names = new Set(sections.map(section => `${section.kind} ${section.operator}`))
-  invariant(names.size === sections.length, 'S4', 'two sections have one operator and kind')
-  invariant(sections.length < headerSection, 'S4', `${sections.length} sections`)
+  invariant(names.size === sections.length, 'SN4', 'two sections have one operator and kind')
+  invariant(sections.length < headerSection, 'SN4', `${sections.length} sections`)
   return { format: formatVersion, ...facts, sections: sections.map(sectionHeaderOf) }
 }
 
@@ -151,7 +151,7 @@ function* keyedPieces(
         bytes += piece.bytes.length
         yield { section: index, group, ...piece }
         // The generator slept: the Map under the loop is constant only while the capture is held.
-        invariant(!section.state.released, 'S2', `state of "${section.operator}"`)
+        invariant(!section.state.released, 'SN2', `state of "${section.operator}"`)
       }
       // Several runs to a chunk, so that large values do not make a run that must be cut again.
       const fitting = Math.floor((bytesMax * run.length) / 2 / (4 * bytes))

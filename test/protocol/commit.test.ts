@@ -748,8 +748,8 @@ test('a message carries its place, and stampOf reads it back for this output onl
   const [publish] = output.takeEffects()
   const headers = publish?.type === 'publish' ? publish.headers : {}
   t.deepEqual(headers, {
-    'Sluice-Job': 'a_0d_0aSluice-Epoch_3a_209',
-    'Sluice-Sink': 'delays_20out/3',
+    'Sluice-Job': 'a=0d=0aSluice-Epoch=3a=209',
+    'Sluice-Sink': 'delays=20out/3',
     'Sluice-Generation': '5',
     'Sluice-Epoch': '7',
     'Sluice-Index': '0',
@@ -808,6 +808,20 @@ test('S4: a shared stream gets two messages at most, and one while predictions f
   t.deepEqual(effectsOf(output), ['f 1/5 >20'])
   ack(output, 6, 23)
   t.deepEqual(effectsOf(output), ['g 1/6 >23'], 'the prediction would have failed: no second one')
+})
+
+test('S4: a refusal narrows the window of an exclusive stream to one, and predictions that hold widen it', t => {
+  const output = begin({ limits: { windowRecordsMax: 3, holdsBeforeGrowth: 2 } })
+  prepare(output, 1, ...'abcdef')
+  output.completed(1)
+  output.takeEffects()
+  for (const token of [0, 1, 2]) output.outcome(token, refused, 0)
+  output.lastRead({ type: 'found', sequence: 10, ours: undefined }, 0)
+  t.deepEqual(effectsOf(output), ['read-last', 'a 1/0 >10'])
+  ack(output, 3, 11)
+  t.deepEqual(effectsOf(output), ['b 1/1 >11'])
+  ack(output, 4, 12)
+  t.deepEqual(effectsOf(output), ['c 1/2 >12', 'd 1/3 >13'])
 })
 
 test('S4: behind an empty subject the first ack is awaited', t => {

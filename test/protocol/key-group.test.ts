@@ -22,7 +22,7 @@ test('the hash is MurmurHash3 x86 32 over UTF-16LE', t => {
 })
 
 // Changing one of these loses the state of every job that has run: see the module's comment.
-test('K1: golden values, fixed for the life of the state', t => {
+test('KG1: golden values, fixed for the life of the state', t => {
   const keys = [
     '',
     'a',
@@ -51,7 +51,7 @@ test('K1: golden values, fixed for the life of the state', t => {
   )
 })
 
-test('K2: every group belongs to exactly one range, for every parallelism up to 64', t => {
+test('KG2: every group belongs to exactly one range, for every parallelism up to 64', t => {
   for (let max = 1; max <= 64; max += 1) {
     for (let parallelism = 1; parallelism <= max; parallelism += 1) {
       const owners = new Array<number>(max).fill(-1)
@@ -69,7 +69,7 @@ test('K2: every group belongs to exactly one range, for every parallelism up to 
   }
 })
 
-test('K2: ranges and subtasks agree at the largest number of groups', t => {
+test('KG2: ranges and subtasks agree at the largest number of groups', t => {
   const max = 32_768
   for (const parallelism of [1, 3, 7, 1000, 32_767, 32_768]) {
     let next = 0
@@ -83,7 +83,7 @@ test('K2: ranges and subtasks agree at the largest number of groups', t => {
   }
 })
 
-test('K2: a subtask that does not exist has no range', t => {
+test('KG2: a subtask that does not exist has no range', t => {
   for (const [index, parallelism, max] of [
     [0, 0, 8],
     [0, 9, 8],
@@ -93,7 +93,7 @@ test('K2: a subtask that does not exist has no range', t => {
     t.throws(() => rangeOf(index, parallelism, max), { instanceOf: InvariantViolation })
 })
 
-test('K3: a number and its text are different keys, and -0 is 0', t => {
+test('KG3: a number and its text are different keys, and -0 is 0', t => {
   const max = 32_768
   const same = Array.from({ length: 1000 }, (_, n) => n).filter(
     n => keyGroupOf(n, max) === keyGroupOf(String(n), max),

@@ -184,7 +184,7 @@ const erased = <A>(codec: t.Type<A, unknown, unknown>): t.Type<unknown, unknown,
     return codec.encode(value)
   })
 
-test('S3: values go through the codec both ways', a => {
+test('SN3: values go through the codec both ways', a => {
   const written: unknown[] = []
   const recording = (value: unknown) => {
     written.push(value)
@@ -279,7 +279,7 @@ test('large prepared output is split over chunks and keeps its order', a => {
   a.true(back?.[0]?.records.every(record => record.buffer.byteLength === record.byteLength))
 })
 
-test('S2: the encoder reads the capture while the operator goes on', a => {
+test('SN2: the encoder reads the capture while the operator goes on', a => {
   const store = new KeyedStateStore<unknown>({
     operator: 'delays',
     initial: () => 0,
@@ -307,15 +307,15 @@ test('S2: the encoder reads the capture while the operator goes on', a => {
   a.true(back.every(([, value]) => value === 'before'))
 })
 
-test('S2: releasing a capture before its last chunk is a defect', a => {
+test('SN2: releasing a capture before its last chunk is a defect', a => {
   const section = keyed(Array.from({ length: 2_000 }, (_, n) => [n, 'x']))
   const chunks = encodeSnapshot(snapshotOf(section), serialize, 512)
   chunks.next()
   if (section.kind === 'keyed') section.state.release()
-  a.throws(() => [...chunks], { instanceOf: InvariantViolation, message: /S2|K4/ })
+  a.throws(() => [...chunks], { instanceOf: InvariantViolation, message: /SN2|KS4/ })
 })
 
-test('S4: two sections of one operator and kind are a defect', a => {
+test('SN4: two sections of one operator and kind are a defect', a => {
   a.throws(() => encode(snapshotOf(keyed([]), keyed([]))), { instanceOf: InvariantViolation })
   a.notThrows(() =>
     encode(snapshotOf(keyed([]), { kind: 'output', operator: 'delays', prepared: [] })),
@@ -424,7 +424,7 @@ const reversioned = (chunk: Uint8Array, version: number): Uint8Array => {
   return other
 }
 
-test('C1: a newer format is refused with both versions', a => {
+test('CH1: a newer format is refused with both versions', a => {
   const input = snapshotOf()
   const error = problemOf(
     encode(input).map(chunk => reversioned(chunk, 2)),
@@ -477,7 +477,7 @@ test('another codec or state version is refused with both fingerprints', a => {
   a.is(codecFingerprint(anyValue), 'unknown version 1')
 })
 
-test('D3: state of a vertex that the job no longer has is refused by its name', a => {
+test('SD3: state of a vertex that the job no longer has is refused by its name', a => {
   const { input, chunks } = severalChunks()
   for (const [index, gone] of input.sections.entries()) {
     const sections = input.sections.toSpliced(index, 1)
@@ -516,8 +516,8 @@ test('key groups outside of the range are ignored', a => {
   a.is([...(groups?.values() ?? [])].flat().length, 30)
 })
 
-test('S1: a limit outside of its bounds is a defect', a => {
+test('SN1: a limit outside of its bounds is a defect', a => {
   for (const limit of [0, 255, stateValueBytesMax + 1, Number.NaN]) {
-    a.throws(() => encode(snapshotOf(), limit), { instanceOf: InvariantViolation, message: /S1/ })
+    a.throws(() => encode(snapshotOf(), limit), { instanceOf: InvariantViolation, message: /SN1/ })
   }
 })

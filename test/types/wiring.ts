@@ -1,6 +1,6 @@
 /**
  * What must compile and what must not. The compiler is the test: a wrong wiring that compiles makes
- * its `@ts-expect-error` an error, and the build fails. W1–W4 are the rules of lib/job/stream.ts.
+ * its `@ts-expect-error` an error, and the build fails. WT1–WT4 are the rules of lib/job/stream.ts.
  */
 import * as t from 'io-ts'
 import {
@@ -65,7 +65,7 @@ export const chained: Job = job('chained')
   .into(totalsOut, { parallelism: 3 })
 
 /**
- * An actor that only consumes ends a pipeline (W4), and takes records with more than it needs (W1).
+ * An actor that only consumes ends a pipeline (WT4), and takes records with more than it needs (WT1).
  */
 export const consumed: Job = job('consumed')
   .from(orders)
@@ -122,13 +122,13 @@ export const decoded = actor({
 export const wrong: Readonly<Record<string, JobGraph>> = {
   statefulUnkeyed: job('stateful-unkeyed')
     .from(orders)
-    // @ts-expect-error W2: state needs a key
+    // @ts-expect-error WT2: state needs a key
     .to(totals)
     .into(totalsOut).graph,
 
   acceptsOther: job('accepts-other')
     .from(orders)
-    // @ts-expect-error W1: an Order is no Total
+    // @ts-expect-error WT1: an Order is no Total
     .to(large)
     .into(totalsOut).graph,
 
@@ -137,7 +137,7 @@ export const wrong: Readonly<Record<string, JobGraph>> = {
     .keyBy(order => order.customer)
     .to(totals)
     .keyBy(total => total.customer)
-    // @ts-expect-error W1: a Total is no Order
+    // @ts-expect-error WT1: a Total is no Order
     .to(totals, { id: 'again' })
     .into(totalsOut).graph,
 
@@ -157,7 +157,7 @@ export const wrong: Readonly<Record<string, JobGraph>> = {
 
   notJson: job('not-json')
     .from(iterable.source({ id: 'bigints', open: () => [1n, 2n] }))
-    // @ts-expect-error W3: JSON holds no bigint
+    // @ts-expect-error WT3: JSON holds no bigint
     .into(totalsOut).graph,
 
   sinkAsActor: job('sink-as-actor')
@@ -207,7 +207,7 @@ const unfinished = job('unfinished').from(orders)
 export const notYetAJob: Job = unfinished
 // @ts-expect-error without a source there is no stream
 export const noStream: unknown = job('no-stream').into
-// @ts-expect-error W4: behind an actor that emits nothing there is no stream
+// @ts-expect-error WT4: behind an actor that emits nothing there is no stream
 export const nothingLeft: unknown = unfinished.to(audit).into
 
 /** Wrong actors. They are never run: the lines in their bodies are for the compiler. */

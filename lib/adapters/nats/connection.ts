@@ -2,11 +2,11 @@
  * One connection to NATS: opened with a reason when it fails, watched while it lives, given up
  * after a bounded outage.
  *
- *   L1. An outage is never silent: `disconnected` is reported at once, then `reconnected` or
+ *   NL1. An outage is never silent: `disconnected` is reported at once, then `reconnected` or
  *       `closed`.
- *   L2. An outage longer than `reconnectTimeoutMs` closes the link with an error; it never waits
+ *   NL2. An outage longer than `reconnectTimeoutMs` closes the link with an error; it never waits
  *       for ever.
- *   L3. No message names credentials.
+ *   NL3. No message names credentials.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import type { Task } from 'fp-ts/lib/Task.js'
@@ -22,6 +22,7 @@ import {
 import { messageOf, type StreamError, streamError } from '../../errors.js'
 import { jetStreamAdvice, thrownError } from './errors.js'
 
+/** What `connectNats` takes. */
 export interface NatsOptions {
   /**
    * `nats://[user:password@|token@]host[:port]`, several separated by commas. `tls://` demands TLS.
@@ -150,7 +151,8 @@ const unfit = async (
   connection: NatsConnection,
   manager: JetStreamManager,
 ): Promise<StreamError | undefined> => {
-  const version = connection.info?.version ?? '0.0.0'
+  // Read before anything is asked: a connection that breaks forgets what the server said of itself.
+  const { version = '0.0.0', jetstream } = connection.info ?? {}
   if (tooOld(version)) {
     return streamError('refused', `The NATS server at ${address} has version ${version}.`, {
       next: `Install nats-server ${oldestServer.join('.')} or newer.`,
@@ -161,7 +163,9 @@ const unfit = async (
     return undefined
   } catch (thrown) {
     const error = thrownError(`ask the NATS server at ${address} about JetStream`, thrown)
-    if (connection.info?.jetstream === true && error.type !== 'unavailable') return error
+    const nobodyAnswers = thrown instanceof NatsError && thrown.code === '503'
+    // A server that died or hangs has not said no.
+    if (jetstream === true && !nobodyAnswers) return error
     return streamError('refused', `The NATS server at ${address} runs without JetStream.`, {
       next: jetStreamAdvice,
       cause: thrown,

@@ -1,9 +1,9 @@
 /**
  * Ephemeral consumers of a reader: no acknowledgements, in memory, gone by themselves.
  *
- *   C1. The identity of the stream is read after the consumer exists: a stream that was removed and
+ *   NC1. The identity of the stream is read after the consumer exists: a stream that was removed and
  *       created again in between shows another creation time.
- *   C2. A consumer starts at a sequence that is known when it exists, so that its successor can
+ *   NC2. A consumer starts at a sequence that is known when it exists, so that its successor can
  *       start at the same place even when nothing was delivered.
  */
 import * as E from 'fp-ts/lib/Either.js'
@@ -18,9 +18,10 @@ import { isPattern, isStreamName } from './subjects.js'
 /** A consumer that nobody pulls from for so long disappears. */
 export const consumerInactiveMs = 30_000
 
+/** A consumer that exists, and the stream as it was then. */
 export interface OpenedConsumer {
   readonly name: string
-  /** Stream sequence that it starts at, or the next one that exists (C2). */
+  /** Stream sequence that it starts at, or the next one that exists (NC2). */
   readonly startSequence: number
   readonly streamCreatedAt: string
   readonly streamLastSequence: number

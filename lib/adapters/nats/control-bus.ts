@@ -1,7 +1,7 @@
 /**
  * The control bus on core NATS.
  *
- *   B1. While the link is down nothing is kept: a message of before an outage must not arrive after
+ *   NB1. While the link is down nothing is kept: a message of before an outage must not arrive after
  *       it as if it were news. Protocols on the bus repeat their state.
  */
 import * as E from 'fp-ts/lib/Either.js'

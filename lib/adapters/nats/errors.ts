@@ -1,9 +1,9 @@
 /**
  * What the NATS client and the JetStream API report, as our closed set of failures.
  *
- *   E1. `timed-out` and `unavailable` mean that the outcome is unknown; every other type means that
+ *   NE1. `timed-out` and `unavailable` mean that the outcome is unknown; every other type means that
  *       the server answered and did not do it.
- *   E2. A code that this table does not know is never turned into success or into "missing".
+ *   NE2. A code that this table does not know is never turned into success or into "missing".
  */
 import { NatsError } from 'nats'
 import { messageOf, type StreamError, type StreamErrorType, streamError } from '../../errors.js'

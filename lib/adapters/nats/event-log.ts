@@ -1,10 +1,10 @@
 /**
  * The event log on JetStream.
  *
- *   J1. `create` leaves a stream that exists as it is, and says `conflict` when its subjects or
+ *   NJ1. `create` leaves a stream that exists as it is, and says `conflict` when its subjects or
  *       storage are not those asked for.
- *   J2. `purge` never moves the end of a stream: the server would, when asked to purge beyond it.
- *   J3. Every call is answered within `apiTimeoutMs`.
+ *   NJ2. `purge` never moves the end of a stream: the server would, when asked to purge beyond it.
+ *   NJ3. Every call is answered within `apiTimeoutMs`.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
@@ -28,6 +28,7 @@ import { SharedAckPublisher } from './publisher.js'
 import { openReader } from './reader.js'
 import { isPattern, isStreamName } from './subjects.js'
 
+/** What `natsEventLog` takes besides the link. */
 export interface NatsEventLogOptions {
   /** After so long without an acknowledgement a publish is `timed-out`. */
   readonly ackTimeoutMs?: number
@@ -161,7 +162,7 @@ const wireConfig = (config: StreamConfig): Partial<WireConfig> => ({
 const sameSubjects = (left: readonly string[], right: readonly string[]): boolean =>
   left.length === right.length && left.every(subject => right.includes(subject))
 
-/** J1. */
+/** NJ1. */
 const create = (link: NatsLink, config: StreamConfig): TaskEither<StreamError, StreamFacts> => {
   const bad = config.subjects.find(subject => !isPattern(subject))
   if (bad !== undefined) return noSubject(bad)
@@ -202,7 +203,7 @@ const list = async (link: NatsLink, prefix: string): Promise<readonly string[]> 
   return names
 }
 
-/** J2. To the server, purging below 0 or 1 means purging everything. */
+/** NJ2. To the server, purging below 0 or 1 means purging everything. */
 const purge = async (link: NatsLink, stream: string, below: number): Promise<void> => {
   const { state } = await link.manager.streams.info(stream)
   const end = Math.min(below, state.last_seq + 1)

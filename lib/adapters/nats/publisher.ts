@@ -2,10 +2,10 @@
  * Publishes with acknowledgements on one shared inbox: five to ten times faster than the client's
  * own request per message.
  *
- *   U1. Every publish has exactly one outcome, never inside the call of `publish`.
- *   U2. Nothing is ever sent twice: callers own their windows.
- *   U3. Outcomes of one cause (a disconnect, a sweep of late ones) come in order of publishing.
- *   U4. What is in flight when the link goes down fails at once: the client drops what it had not
+ *   NU1. Every publish has exactly one outcome, never inside the call of `publish`.
+ *   NU2. Nothing is ever sent twice: callers own their windows.
+ *   NU3. Outcomes of one cause (a disconnect, a sweep of late ones) come in order of publishing.
+ *   NU4. What is in flight when the link goes down fails at once: the client drops what it had not
  *       sent, and nobody knows what the server stored.
  */
 import { createInbox, type Msg, MsgHdrsImpl, NatsError } from 'nats'
@@ -204,7 +204,7 @@ export class SharedAckPublisher {
   }
 
   /**
-   * Not at once (U1), and not in a microtask: a caller that tries again at once must not starve
+   * Not at once (NU1), and not in a microtask: a caller that tries again at once must not starve
    * I/O.
    */
   private reject(onOutcome: (outcome: PublishOutcome) => void, error: StreamError): void {

@@ -7,13 +7,13 @@
  * when one ends for its bytes or its age. So the credit is kept as two sums, which are exact or too
  * high, never too low:
  *
- *   R1. What may still come never exceeds the limits of the reader, except for R3.
- *   R2. The server counts subject, reply subject, headers and payload as the bytes of a message.
- *   R3. A message that is larger than a whole request is asked for alone, without a limit of bytes.
- *   R4. With two open, the older one (`a` messages left when the newer with `b` was sent) is over
+ *   NR1. What may still come never exceeds the limits of the reader, except for NR3.
+ *   NR2. The server counts subject, reply subject, headers and payload as the bytes of a message.
+ *   NR3. A message that is larger than a whole request is asked for alone, without a limit of bytes.
+ *   NR4. With two open, the older one (`a` messages left when the newer with `b` was sent) is over
  *       at the latest when `b - a` messages in all may still come: served in turn, both lost `a` by
  *       then.
- *   R5. With no bytes left, nothing is open: an end by the very last byte is silent too. When one
+ *   NR5. With no bytes left, nothing is open: an end by the very last byte is silent too. When one
  *       request ends so and the other by count, the sums stay too high and nothing is asked for;
  *       the heartbeats stop then, and silence makes the reader replace its consumer. Rare: both
  *       limits must bind.
@@ -36,19 +36,21 @@ export const pullTiming = {
 /** Largest credit in bytes: the server cuts off clients with 64 MiB unread. */
 export const creditBytesMax = 32 * 1024 * 1024
 
+/** One request for messages, as it is sent to the server. */
 export interface PullRequest {
   readonly id: number
   readonly messages: number
-  /** Undefined: no limit (R3). */
+  /** Undefined: no limit (NR3). */
   readonly bytes: number | undefined
 }
 
 interface OpenRequest extends PullRequest {
-  /** The one before this one is over when no more messages than this may come (R4). */
+  /** The one before this one is over when no more messages than this may come (NR4). */
   readonly overBelow: number
   ticks: number
 }
 
+/** What one reader has asked for, may still get, and should ask for next. */
 export class PullCredit {
   private readonly messagesEach: number
   private readonly bytesEach: number
@@ -63,7 +65,7 @@ export class PullCredit {
     const bytes = Math.min(limits.bytes, creditBytesMax)
     this.messagesEach = Math.max(1, Math.floor(limits.messages / 2))
     // Odd, so that a run of messages of one even size never ends a request by its very last byte
-    // (R5).
+    // (NR5).
     this.bytesEach = Math.max(1, Math.floor((bytes - 2) / 4) * 2 + 1)
     this.mayOverlap = limits.messages >= 2 && bytes >= 2
   }
@@ -76,7 +78,7 @@ export class PullCredit {
   /** The request to send now, if one is due. */
   next(): PullRequest | undefined {
     if (!this.isDue()) return undefined
-    // The count of messages made it due with two open: then the older one is over (R4).
+    // The count of messages made it due with two open: then the older one is over (NR4).
     if (this.open.length === 2) this.forget(0)
     const left = this.messages
     const request: OpenRequest = {
@@ -100,7 +102,7 @@ export class PullCredit {
     return this.messages <= Math.min(half, this.open[1]?.overBelow ?? 0)
   }
 
-  /** Counts a message of so many bytes (R2). */
+  /** Counts a message of so many bytes (NR2). */
   take(bytes: number): void {
     if (this.open[0]?.bytes === undefined && this.open.length === 1) {
       // A run of large messages stays in this mode: each failed try would cost a round trip more.
@@ -126,7 +128,7 @@ export class PullCredit {
     this.messages -= left.messages
     this.bytes -= left.bytes
     if (this.open.length === 0 || this.messages <= 0 || this.bytes <= 0) this.clear()
-    // Only a request of which nothing was used proves that the message fits none (R3).
+    // Only a request of which nothing was used proves that the message fits none (NR3).
     if (tooLarge && request.bytes !== undefined && left.bytes >= request.bytes) this.alone = true
   }
 

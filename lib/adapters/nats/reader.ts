@@ -1,14 +1,14 @@
 /**
  * Reads a stream through pull consumers that are replaced whenever anything is in doubt.
  *
- *   V1. Messages are handed over in stream order, none twice and none left out: a message is taken
+ *   NV1. Messages are handed over in stream order, none twice and none left out: a message is taken
  *       only when its number within the consumer is the next one, and a new consumer starts right
  *       behind the last message that was handed over.
- *   V2. A stream that is not the one reading began on, or that has lost its tail, is the failure
+ *   NV2. A stream that is not the one reading began on, or that has lost its tail, is the failure
  *       `lost`.
- *   V3. Tries in a row without a message or heartbeat between them are bounded.
- *   V4. After `close`, or after `onFailed`, nothing is called any more.
- *   V5. A session's inbox is its own: nothing meant for an earlier consumer can be taken for its.
+ *   NV3. Tries in a row without a message or heartbeat between them are bounded.
+ *   NV4. After `close`, or after `onFailed`, nothing is called any more.
+ *   NV5. A session's inbox is its own: nothing meant for an earlier consumer can be taken for its.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import { createInbox, type Msg, type NatsError, type Subscription } from 'nats'
@@ -170,7 +170,7 @@ class PullReader implements LogReader {
     this.pull(session)
   }
 
-  /** V2. What was seen once must still be there. */
+  /** NV2. What was seen once must still be there. */
   private lostFacts(opened: OpenedConsumer): StreamError | undefined {
     const { stream } = this.request
     const next =
@@ -289,7 +289,7 @@ class PullReader implements LogReader {
     return streamError('unavailable', text)
   }
 
-  /** Replaces the consumer after a while, unless that has been tried too often (V3). */
+  /** Replaces the consumer after a while, unless that has been tried too often (NV3). */
   private tryAgain(error: StreamError): void {
     this.endSession()
     if (this.link.state !== 'up') return

@@ -2,9 +2,9 @@
  * Guards for names on the wire. With `nats` 2.29 a subject that holds CR/LF forges protocol
  * messages, and one that holds a space silently becomes subject and reply.
  *
- *   N1. No subject with a control character, white space or an empty token is ever written.
+ *   NN1. No subject with a control character, white space or an empty token is ever written.
  *      Nor is a subject so long that the server, which limits a line to 4 KiB, would disconnect us.
- *   N2. Only filters and the subjects of a stream may hold the wildcards `*` and `>`, as whole
+ *   NN2. Only filters and the subjects of a stream may hold the wildcards `*` and `>`, as whole
  *       tokens.
  */
 import { invariant } from '../../invariant.js'
@@ -26,17 +26,17 @@ const remember = (checked: Set<string>, name: string): void => {
   checked.add(name)
 }
 
-/** Asserts that a subject may be published to (N1). Subjects are made of tokens long before. */
+/** Asserts that a subject may be published to (NN1). Subjects are made of tokens long before. */
 export const checkSubject = (subject: string): void => {
   if (checkedSubjects.has(subject)) return
   const possible = subject.length <= subjectLengthMax && literal.test(subject)
-  invariant(possible, 'N1', `subject ${JSON.stringify(subject)}`)
+  invariant(possible, 'NN1', `subject ${JSON.stringify(subject)}`)
   remember(checkedSubjects, subject)
 }
 
-/** Asserts that a subject may be subscribed to: like `checkSubject`, wildcards allowed (N2). */
+/** Asserts that a subject may be subscribed to: like `checkSubject`, wildcards allowed (NN2). */
 export const checkPattern = (subject: string): void =>
-  invariant(isPattern(subject), 'N2', `subject ${JSON.stringify(subject)}`)
+  invariant(isPattern(subject), 'NN2', `subject ${JSON.stringify(subject)}`)
 
 /** Whether a string is a subject, with wildcards or without. */
 export const isPattern = (subject: string): boolean =>
@@ -49,7 +49,7 @@ export const isStreamName = (name: string): boolean =>
 /** Asserts that a header name can be written. */
 export const checkHeaderName = (name: string): void => {
   if (checkedHeaders.has(name)) return
-  invariant(headerName.test(name), 'N1', `header ${JSON.stringify(name)}`)
+  invariant(headerName.test(name), 'NN1', `header ${JSON.stringify(name)}`)
   remember(checkedHeaders, name)
 }
 

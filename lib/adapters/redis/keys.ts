@@ -4,9 +4,9 @@
  * A job's keys share one hash tag, `sluice:{<token(job)>}:…`, so that its scripts touch one cluster slot.
  *
  * Invariants
- *   K1. Names from users enter a key only through `token`, which has no `:`, `{`, `}`, `*` or line break:
+ *   RK1. Names from users enter a key only through `token`, which has no `:`, `{`, `}`, `*` or line break:
  *       two jobs never share a key and no key can be read as another kind.
- *   K2. `sluice:jobs` is the only key that belongs to no job; its members are data, never patterns.
+ *   RK2. `sluice:jobs` is the only key that belongs to no job; its members are data, never patterns.
  */
 import { token } from '../../protocol/names.js'
 

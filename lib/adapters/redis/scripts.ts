@@ -2,13 +2,13 @@
  * The atomic steps of the job store, in Lua.
  *
  * Invariants
- *   L1. Text from users reaches a script through KEYS and ARGV only; no script is ever built from it.
- *   L2. Every write under a claim first checks that term and job id are current (P9). Both, because
+ *   RL1. Text from users reaches a script through KEYS and ARGV only; no script is ever built from it.
+ *   RL2. Every write under a claim first checks that term and job id are current (P9). Both, because
  *       the terms of a job whose record has expired start again at 1.
- *   L3. Each step can be run twice: it either does nothing the second time, or uses up a number.
- *   L4. A step refuses before its first write. With a `#!lua` header Redis checks READONLY, MISCONF,
+ *   RL3. Each step can be run twice: it either does nothing the second time, or uses up a number.
+ *   RL4. A step refuses before its first write. With a `#!lua` header Redis checks READONLY, MISCONF,
  *       NOREPLICAS and OOM before the script starts, so that no step is ever done by half.
- *   L5. Steps of the job store run even when memory is full: they write little, ending a job frees
+ *   RL5. Steps of the job store run even when memory is full: they write little, ending a job frees
  *       memory, and a coordinator must not lose its lease because snapshots do not fit.
  *
  * Replies are flat arrays of strings; the first one says which reply it is.
@@ -16,6 +16,7 @@
 import { createHash } from 'node:crypto'
 import type { Redis } from 'ioredis'
 
+/** One atomic step: its text, and the digest that the server knows it by. */
 export interface Script {
   readonly lua: string
   readonly sha: string

@@ -2,10 +2,10 @@
  * Snapshots on Redis: one hash per part, one field per chunk.
  *
  * Invariants
- *   S1. A part has a TTL from its first instant; only the commit script removes it.
- *   S2. A part is immutable: a repeated write changes nothing, other bytes never replace committed ones.
- *   S3. What `read` answers has been verified against the digest, whole.
- *   S4. Bytes under way are bounded, in both directions, so that no reply holds up the server for long.
+ *   RS1. A part has a TTL from its first instant; only the commit script removes it.
+ *   RS2. A part is immutable: a repeated write changes nothing, other bytes never replace committed ones.
+ *   RS3. What `read` answers has been verified against the digest, whole.
+ *   RS4. Bytes under way are bounded, in both directions, so that no reply holds up the server for long.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import { type StreamError, streamError } from '../../errors.js'
@@ -79,7 +79,7 @@ const write = async (
   return E.right(undefined)
 }
 
-/** Ranges of chunks that are sent together (S4). */
+/** Ranges of chunks that are sent together (RS4). */
 const batches = (chunks: readonly Uint8Array[]): readonly (readonly [number, number])[] => {
   const ranges: [number, number][] = []
   let bytes = 0

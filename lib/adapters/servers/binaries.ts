@@ -2,10 +2,10 @@
  * Finds the servers' programs, and installs them where that needs no password.
  *
  * Invariants
- *   B1. Nothing is installed without saying the exact command first.
- *   B2. Nothing asks for a password: either the installation goes without one, or the command is
+ *   EB1. Nothing is installed without saying the exact command first.
+ *   EB2. Nothing asks for a password: either the installation goes without one, or the command is
  *       printed for a person to type.
- *   B3. A package that is installed here does not start its own service, now or at the next boot.
+ *   EB3. A package that is installed here does not start its own service, now or at the next boot.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
@@ -94,7 +94,7 @@ const install = async (
   say(`${what} not found: installing with ${installer.type === 'apt' ? 'apt-get' : 'brew'}`)
   for (const step of await stepsOf(installer, missing, system)) {
     const command = step.command.join(' ')
-    say(`running: ${command}`) // B1
+    say(`running: ${command}`) // EB1
     const result = await system.run(step.command)
     if (result.code === 0) continue
     const failure = `${command} failed (${result.code ?? 'killed'}): ${result.output.trim()}`
@@ -127,7 +127,7 @@ const chooseInstaller = async (
   if (apt !== undefined) {
     if (system.isRoot) return { type: 'apt', apt, sudo: [] }
     const sudo = await locate('sudo', system)
-    // B2: -n makes sudo fail where it would ask.
+    // EB2: -n makes sudo fail where it would ask.
     if (sudo !== undefined && (await system.run([sudo, '-n', 'true'])).code === 0) {
       return { type: 'apt', apt, sudo: [sudo, '-n'] }
     }
@@ -166,7 +166,7 @@ const stepsOf = async (
     { command: [...apt, 'install', '-y', '--no-install-recommends', ...names], mayFail: false },
     ...(systemctl === undefined
       ? []
-      : [{ command: [...start, systemctl, 'disable', ...names], mayFail: true }]), // B3
+      : [{ command: [...start, systemctl, 'disable', ...names], mayFail: true }]), // EB3
   ]
 }
 

@@ -2,9 +2,9 @@
  * The parent's end of the channel to its keeper.
  *
  * Invariants
- *   C1. Every request is answered: by the keeper, by its end, or by the deadline.
- *   C2. A keeper that ends unasked leaves nothing: what it last said to hold is ended from here.
- *   C3. The channel does not keep this process alive; a request under way does, by its deadline.
+ *   EC1. Every request is answered: by the keeper, by its end, or by the deadline.
+ *   EC2. A keeper that ends unasked leaves nothing: what it last said to hold is ended from here.
+ *   EC3. The channel does not keep this process alive; a request under way does, by its deadline.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { rm } from 'node:fs/promises'
@@ -62,7 +62,7 @@ export class KeeperClient {
         void drained.then(() => onEnd(signal ?? `code ${code}`))
       })
     })
-    this.#letGo() // C3
+    this.#letGo() // EC3
   }
 
   /** The keeper's process id; undefined when it could not be started. */
@@ -106,7 +106,7 @@ export class KeeperClient {
       return E.right(undefined)
     }
     const outcome = await this.#ask({ type: 'close' })
-    if (E.isLeft(outcome)) this.#child.kill('SIGKILL') // Then C2 cleans up.
+    if (E.isLeft(outcome)) this.#child.kill('SIGKILL') // Then EC2 cleans up.
     await this.#ended
     return outcome
   }
@@ -125,7 +125,7 @@ export class KeeperClient {
         const message = `the keeper did not answer '${request.type}' in ${ANSWER_DEADLINE_MS} ms`
         settle(E.left(streamError('timed-out', message)))
       }, ANSWER_DEADLINE_MS)
-      this.#pending.set(numbered.id, settle) // C1
+      this.#pending.set(numbered.id, settle) // EC1
       this.#child.send(numbered, error => {
         if (error !== null) settle(E.left(this.#gone(error)))
       })
@@ -160,7 +160,7 @@ export class KeeperClient {
     for (const exit of exits) for (const listener of this.#listeners) listener(exit)
   }
 
-  /** C2. After an orderly end there is nothing left to do. */
+  /** EC2. After an orderly end there is nothing left to do. */
   async #cleanUp(): Promise<readonly ServerExit[]> {
     const holding = this.#holding
     if (holding === undefined) return []

@@ -2,7 +2,7 @@
  * What a process and its keeper say to each other over their private channel.
  *
  * Invariant
- *   M1. The keeper reports the whole of what it holds whenever that changes, and before it answers
+ *   EM1. The keeper reports the whole of what it holds whenever that changes, and before it answers
  *       the request that changed it: whoever got the answer knows the outcome.
  */
 import type { StreamError } from '../../errors.js'

@@ -4,9 +4,9 @@
  * terminal's Ctrl-C reaches only its parent, which then decides.
  *
  * Invariants
- *   K1. The channel to the parent closes ⇒ the servers are ended, a temporary folder is removed,
+ *   EK1. The channel to the parent closes ⇒ the servers are ended, a temporary folder is removed,
  *       and the keeper exits. The system closes the channel however the parent died.
- *   K2. Requests are carried out one after another; only closing overtakes: it makes a start under
+ *   EK2. Requests are carried out one after another; only closing overtakes: it makes a start under
  *       way give up.
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
@@ -149,7 +149,7 @@ const answer = async ({ id, request }: NumberedRequest): Promise<void> => {
 
 const close = (): Promise<void> => {
   closing ??= (async () => {
-    for (const server of servers.values()) server.abort() // K2
+    for (const server of servers.values()) server.abort() // EK2
     await line
     await Promise.all([...servers.values()].map(server => server.stop()))
     spawned.clear()
@@ -194,7 +194,7 @@ process.on('message', (message: NumberedRequest) => {
   }
   line = line.then(() => answer(message)).catch(crash)
 })
-process.on('disconnect', () => leave(0)) // K1
+process.on('disconnect', () => leave(0)) // EK1
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
   process.on(signal, () => giveUp(`it received ${signal}`, 0))
 }

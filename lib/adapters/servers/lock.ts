@@ -2,10 +2,10 @@
  * A lock between processes of one user, held in a folder and free of races also when a holder died.
  *
  * Invariants
- *   L1. The lock is taken by renaming a prepared folder, which holds one file named after its
+ *   EL1. The lock is taken by renaming a prepared folder, which holds one file named after its
  *       holder, onto the lock's path: that succeeds only where nothing or an empty folder is, so
  *       one taker wins.
- *   L2. A dead holder's lock is broken by removing *that holder's* file, so that a slow breaker
+ *   EL2. A dead holder's lock is broken by removing *that holder's* file, so that a slow breaker
  *       cannot remove the file of whoever took the lock in the meantime.
  */
 import { randomUUID } from 'node:crypto'
@@ -66,7 +66,7 @@ const take = async (options: LockOptions, me: string): Promise<boolean> => {
   let told = false
   try {
     for (;;) {
-      if (await put(prepared, options.path)) return true // L1
+      if (await put(prepared, options.path)) return true // EL1
       const holder = await breakIfDead(options.path)
       if (holder === undefined) continue
       if (!told) options.onWait(holder)
@@ -91,7 +91,7 @@ const breakIfDead = async (path: string): Promise<number | undefined> => {
   if (holder === undefined) return undefined
   const pid = Number.parseInt(holder, 10)
   if (isAlive(pid)) return pid
-  await unlink(join(path, holder)).catch(unless('ENOENT', 'ENOENT', () => undefined)) // L2
+  await unlink(join(path, holder)).catch(unless('ENOENT', 'ENOENT', () => undefined)) // EL2
   return undefined
 }
 

@@ -2,11 +2,11 @@
  * One server as a child process: started until it answers, stopped until it is gone.
  *
  * Invariants
- *   P1. The port is chosen once; a restart listens on the same one, so that clients find it again.
- *   P2. `start` resolves when the server answers in its own protocol, or when its process is gone.
- *   P3. `stop` and `kill` resolve when the process is gone.
- *   P4. `onExit` is called for exactly those exits of a started server that nobody here asked for.
- *   P5. A folder has one server at a time: its record names the process and the port.
+ *   EP1. The port is chosen once; a restart listens on the same one, so that clients find it again.
+ *   EP2. `start` resolves when the server answers in its own protocol, or when its process is gone.
+ *   EP3. `stop` and `kill` resolve when the process is gone.
+ *   EP4. `onExit` is called for exactly those exits of a started server that nobody here asked for.
+ *   EP5. A folder has one server at a time: its record names the process and the port.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises'
@@ -96,7 +96,7 @@ export class ServerProcess {
     try {
       await mkdir(this.#spec.folder, { recursive: true })
       const owner = await ownerOf(this.#spec.folder)
-      if (owner !== undefined) return E.left(occupied(this.#spec, owner)) // P5
+      if (owner !== undefined) return E.left(occupied(this.#spec, owner)) // EP5
       return await this.#startOnSomePort()
     } catch (thrown) {
       const message = `${this.#program} cannot use ${this.#spec.folder}: ${messageOf(thrown)}`
@@ -131,7 +131,7 @@ export class ServerProcess {
       const launch = await this.#launch(port)
       if (launch.type === 'failed') return E.left(launch.error)
       if (launch.type === 'ready') {
-        this.#port = port // P1
+        this.#port = port // EP1
         this.#watch(launch.live)
         return E.right(undefined)
       }
@@ -182,7 +182,7 @@ export class ServerProcess {
     }
   }
 
-  /** P2. */
+  /** EP2. */
   async #untilReady(live: Live, port: number): Promise<Launch> {
     const giveUpAt = performance.now() + this.#around.startDeadlineMs
     const gone = live.gone.then(end => ({ type: 'gone' as const, end }))
@@ -220,7 +220,7 @@ export class ServerProcess {
     void live.gone.then(end => {
       if (live.asked) return
       this.#live = undefined
-      this.#around.onExit(end) // P4
+      this.#around.onExit(end) // EP4
     })
   }
 
@@ -230,7 +230,7 @@ export class ServerProcess {
     live.asked = true
     live.child.kill(signal)
     const force = setTimeout(() => live.child.kill('SIGKILL'), this.#around.stopDeadlineMs)
-    await live.gone // P3
+    await live.gone // EP3
     clearTimeout(force)
     this.#live = undefined
     await rm(recordIn(this.#spec.folder), { force: true })

@@ -2,7 +2,7 @@
  * How each server is configured and how it shows that it is ready.
  *
  * Invariant
- *   S1. Only the very process that was started counts as ready: whoever took its port in the
+ *   ES1. Only the very process that was started counts as ready: whoever took its port in the
  *       meantime may speak the same protocol. nats-server is known by a name drawn for it, redis-
  *       server by its process id.
  */
@@ -52,7 +52,7 @@ export const natsSpec = (
     args: configFile => ['--config', configFile],
     isReady: async port => {
       const info = await ask(port, '', natsInfo)
-      if (info?.server_name !== serverName) return false // S1
+      if (info?.server_name !== serverName) return false // ES1
       return !jetstream || info.jetstream === true
     },
   }
@@ -113,7 +113,7 @@ const redisAnswer = (received: string, pid: number): boolean | undefined => {
   if (/^-/m.test(received)) return false
   const answering = /^process_id:(\d+)\r$/m.exec(received)?.[1]
   if (answering === undefined) return undefined
-  return received.includes('+PONG\r\n') && Number(answering) === pid // S1
+  return received.includes('+PONG\r\n') && Number(answering) === pid // ES1
 }
 
 const command = (...words: readonly string[]): string =>

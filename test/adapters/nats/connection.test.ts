@@ -1,3 +1,4 @@
+import { createServer } from 'node:net'
 import test from 'ava'
 import { connectNats } from '../../../lib/adapters/nats/connection.js'
 import { natsEventLog } from '../../../lib/adapters/nats/event-log.js'
@@ -60,7 +61,7 @@ test('a link for core NATS only does not need JetStream', async t => {
   t.is(link.state, 'up')
 })
 
-test('L1: an outage is reported, and its end', async t => {
+test('NL1: an outage is reported, and its end', async t => {
   const server = await localNats(t)
   const { link, statuses, next } = await connected(t, server.url)
   const down = next('disconnected')
@@ -74,7 +75,7 @@ test('L1: an outage is reported, and its end', async t => {
   t.deepEqual(statuses, ['disconnected', 'reconnected'])
 })
 
-test('L2: an outage that lasts closes the link with an error', async t => {
+test('NL2: an outage that lasts closes the link with an error', async t => {
   const server = await localNats(t)
   const { link, statuses, closed } = await connected(t, server.url, { reconnectTimeoutMs: 400 })
   await server.kill()
@@ -85,7 +86,7 @@ test('L2: an outage that lasts closes the link with an error', async t => {
   t.is(link.state, 'closed')
 })
 
-test('L2: credentials that are refused on a reconnect close the link', async t => {
+test('NL2: credentials that are refused on a reconnect close the link', async t => {
   const port = await freePort()
   const first = await localNats(t, { port, args: ['--user', 'ann', '--pass', 'old'] })
   const { closed } = await connected(t, `nats://ann:old@127.0.0.1:${port}`)
@@ -94,7 +95,7 @@ test('L2: credentials that are refused on a reconnect close the link', async t =
   t.is((await closed)?.type, 'refused')
 })
 
-test('L1: a half-open connection is noticed by its pings', async t => {
+test('NL1: a half-open connection is noticed by its pings', async t => {
   const server = await localNats(t)
   const { next } = await connected(t, server.url, { pingIntervalMs: 100 })
   const down = next('disconnected')
@@ -108,7 +109,7 @@ test('L1: a half-open connection is noticed by its pings', async t => {
   t.pass()
 })
 
-test('L2: a half-open connection that still holds unsent data is given up in bounded time', async t => {
+test('NL2: a half-open connection that still holds unsent data is given up in bounded time', async t => {
   const server = await localNats(t)
   const options = { pingIntervalMs: 100, reconnectTimeoutMs: 1_000 }
   const { link, next, closed } = await connected(t, server.url, options)
@@ -162,4 +163,29 @@ test('closing a link ends readers and publishes quietly', async t => {
     }),
   )
   t.is(late, 'unavailable')
+})
+
+test('a server that dies while it is asked about JetStream is out of reach, not without it', async t => {
+  const server = createServer(socket => {
+    socket.on('error', () => {})
+    socket.write(
+      'INFO {"version":"2.9.10","headers":true,"max_payload":1048576,"jetstream":true}\r\n',
+    )
+    socket.on('data', data => {
+      const text = data.toString('latin1')
+      if (text.includes('PING')) socket.write('PONG\r\n')
+      if (!text.includes('PUB $JS')) return
+      socket.destroy()
+      server.close()
+    })
+  })
+  const port = await new Promise<number>(resolve => {
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      resolve(typeof address === 'object' && address !== null ? address.port : 0)
+    })
+  })
+  const url = `nats://127.0.0.1:${port}`
+  const error = await left(connectNats({ url, name: 'test', apiTimeoutMs: 500 }))
+  t.true(error.type === 'timed-out' || error.type === 'unavailable', error.type)
 })

@@ -25,7 +25,7 @@ test('a message reaches every subscriber of its subject, until they stop', async
   t.deepEqual(got.slice(3), ['only b 4'])
 })
 
-test('B1: subscriptions outlive an outage, messages of the outage do not', async t => {
+test('NB1: subscriptions outlive an outage, messages of the outage do not', async t => {
   const server = await localNats(t, { jetstream: false })
   const { link, next } = await connected(t, server.url, { jetstream: false })
   const bus = natsControlBus(link)

@@ -29,7 +29,7 @@ test('refusals in acknowledgements', t => {
   t.deepEqual(wrong, { type: 'wrong-last-sequence', actual: 42 })
 })
 
-test('U3: a server that hangs makes publishes time out in order', async t => {
+test('NU3: a server that hangs makes publishes time out in order', async t => {
   const server = await localNats(t)
   const { link } = await connected(t, server.url)
   const log = natsEventLog(link, { ackTimeoutMs: 200 })
@@ -57,7 +57,7 @@ test('U3: a server that hangs makes publishes time out in order', async t => {
   t.is(order.length, 500)
 })
 
-test('U4: what is in flight when the server dies fails at once, in order', async t => {
+test('NU4: what is in flight when the server dies fails at once, in order', async t => {
   const server = await localNats(t)
   const { link, next } = await connected(t, server.url)
   const log = natsEventLog(link, { ackTimeoutMs: 60_000 })
@@ -117,7 +117,7 @@ test('a publish that the server does not permit is refused, not timed out', asyn
 /** The folder of this test's source: the compiler does not copy its data. */
 const source = new URL('../../../../test/adapters/nats/', import.meta.url)
 
-test('U2: a window killed in mid-flight is stored as far as it was told, and never more than once', async t => {
+test('NU2: a window killed in mid-flight is stored as far as it was told, and never more than once', async t => {
   const server = await localNats(t)
   const { link, next } = await connected(t, server.url)
   const log = natsEventLog(link)

@@ -141,7 +141,7 @@ for (const [title, limits, sizeOf] of [
   ],
   ['one message at a time', { messages: 1, bytes: 1 }, () => 100],
 ] as const) {
-  test(`R1: credit is never exceeded and never runs dry with ${title}`, t => {
+  test(`NR1: credit is never exceeded and never runs dry with ${title}`, t => {
     const first = 1 + Math.floor(Math.random() * 1e6)
     t.log(`seeds from ${first}`)
     for (let seed = first; seed < first + runs; seed++) {
@@ -151,7 +151,7 @@ for (const [title, limits, sizeOf] of [
   })
 }
 
-test('R5: silent ends of both kinds at once can stall, which a new consumer heals', t => {
+test('NR5: silent ends of both kinds at once can stall, which a new consumer heals', t => {
   const first = 1 + Math.floor(Math.random() * 1e6)
   // Contrived: limits that bind alike, and sizes that often add up to the limit.
   const sizeOf = (random: () => number): number => 167 * (1 + Math.floor(random() * 2))
@@ -185,7 +185,7 @@ test('what is left of a request that the server ended is no longer counted', t =
   t.is(credit.next()?.messages, 20, 'half of the second request is used')
 })
 
-test('R3: a message that fits no request is asked for alone', t => {
+test('NR3: a message that fits no request is asked for alone', t => {
   const credit = new PullCredit({ messages: 40, bytes: 1_000 })
   const first = credit.next()
   t.is(first?.bytes, 499)

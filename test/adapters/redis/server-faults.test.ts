@@ -26,7 +26,7 @@ test.serial(
     const { claim, generation } = await begin(t, stores, 'job')
     const epoch = await right(t, stores.jobs.allocate(claim, generation))
     const parts = await storeParts(t, stores, 'job', epoch, generation, ['delays/0'])
-    const pending = 'sluice:{job}:part:1:1:delays_2f0'
+    const pending = 'sluice:{job}:part:1:1:delays=2f0'
     const before = (await ttls(stores.redis)).get(pending) ?? -1
     t.true(before > 590_000 && before <= 600_000, `${before}`)
 
@@ -42,7 +42,7 @@ test.serial(
       const ttl = after.get(key) ?? -1
       t.true(ttl > 20_000 && ttl <= 30_000, `${key}: ${ttl}`)
     }
-    for (const kind of ['ckpt:2', 'part:1:2:delays_2f0', 'part:1:2:source_2f0', 'meta']) {
+    for (const kind of ['ckpt:2', 'part:1:2:delays=2f0', 'part:1:2:source=2f0', 'meta']) {
       t.is(after.get(`sluice:{job}:${kind}`), -1, kind)
     }
     t.true((after.get('sluice:{job}:lease') ?? -1) > 0)

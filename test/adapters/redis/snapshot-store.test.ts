@@ -23,7 +23,7 @@ test.serial(
     const { claim, generation } = await begin(t, stores, 'job')
     const epoch = await right(t, stores.jobs.allocate(claim, generation))
     const parts = await storeParts(t, stores, 'job', epoch, generation, ['delays/0'])
-    const pending = 'sluice:{job}:part:1:1:delays_2f0'
+    const pending = 'sluice:{job}:part:1:1:delays=2f0'
     const before = (await ttls(stores.redis)).get(pending) ?? -1
     t.true(before > 590_000 && before <= 600_000, `${before}`)
 
@@ -39,7 +39,7 @@ test.serial(
       const ttl = after.get(key) ?? -1
       t.true(ttl > 20_000 && ttl <= 30_000, `${key}: ${ttl}`)
     }
-    for (const kind of ['ckpt:2', 'part:1:2:delays_2f0', 'part:1:2:source_2f0', 'meta']) {
+    for (const kind of ['ckpt:2', 'part:1:2:delays=2f0', 'part:1:2:source=2f0', 'meta']) {
       t.is(after.get(`sluice:{job}:${kind}`), -1, kind)
     }
     t.true((after.get('sluice:{job}:lease') ?? -1) > 0)
@@ -53,7 +53,7 @@ test.serial('a part is never seen without a TTL while it is written', async t =>
   const seen: number[] = []
   let done = false
   const look = async () => {
-    while (!done) seen.push(await stores.redis.pttl('sluice:{job}:part:1:1:delays_2f0'))
+    while (!done) seen.push(await stores.redis.pttl('sluice:{job}:part:1:1:delays=2f0'))
   }
   const looking = look()
   await right(t, stores.snapshots.write('job', part, chunks, 60_000))
@@ -65,7 +65,7 @@ test.serial('a part is never seen without a TTL while it is written', async t =>
 
 test.serial('a damaged snapshot is found: bytes, a chunk less, a chunk more', async t => {
   const stores = await open(t)
-  const key = 'sluice:{job}:part:1:1:delays_2f0'
+  const key = 'sluice:{job}:part:1:1:delays=2f0'
   const damages: readonly (() => Promise<unknown>)[] = [
     () => stores.redis.hset(key, 'c1', 'x'.repeat(64)),
     () => stores.redis.hdel(key, 'c1'),

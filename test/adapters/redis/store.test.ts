@@ -24,7 +24,7 @@ test.serial(
     const { claim, generation } = await begin(t, stores, 'job')
     const epoch = await right(t, stores.jobs.allocate(claim, generation))
     const parts = await storeParts(t, stores, 'job', epoch, generation, ['delays/0'])
-    const pending = 'sluice:{job}:part:1:1:delays_2f0'
+    const pending = 'sluice:{job}:part:1:1:delays=2f0'
     const before = (await ttls(stores.redis)).get(pending) ?? -1
     t.true(before > 590_000 && before <= 600_000, `${before}`)
 
@@ -40,7 +40,7 @@ test.serial(
       const ttl = after.get(key) ?? -1
       t.true(ttl > 20_000 && ttl <= 30_000, `${key}: ${ttl}`)
     }
-    for (const kind of ['ckpt:2', 'part:1:2:delays_2f0', 'part:1:2:source_2f0', 'meta']) {
+    for (const kind of ['ckpt:2', 'part:1:2:delays=2f0', 'part:1:2:source=2f0', 'meta']) {
       t.is(after.get(`sluice:{job}:${kind}`), -1, kind)
     }
     t.true((after.get('sluice:{job}:lease') ?? -1) > 0)
@@ -67,7 +67,7 @@ test.serial('after an end with a TTL every key of the job has one or is gone', a
   t.true(own.length >= 9, `${own.length}`)
   for (const [key, ttl] of own) t.true(ttl > 0, `${key}: ${ttl}`)
   t.false(keys.has('sluice:{job}:lease'))
-  const kept = ['meta', 'history', 'completed', 'ckpt:2', 'part:1:2:delays_2f0']
+  const kept = ['meta', 'history', 'completed', 'ckpt:2', 'part:1:2:delays=2f0']
   for (const kind of kept) t.true((keys.get(`sluice:{job}:${kind}`) ?? -1) <= 5_000, kind)
 })
 
@@ -92,7 +92,7 @@ test.serial(
     const keys = await ttls(stores.redis)
     t.is(keys.get('sluice:{job}:meta'), -1)
     t.true((keys.get('sluice:{job}:ckpt:1') ?? -1) > 0)
-    t.true((keys.get('sluice:{job}:part:1:1:delays_2f0') ?? -1) > 0)
+    t.true((keys.get('sluice:{job}:part:1:1:delays=2f0') ?? -1) > 0)
     t.is(await stores.redis.zscore('sluice:jobs', 'job'), 'inf')
   },
 )
@@ -146,8 +146,8 @@ test.serial(
         .sort(),
       [
         'sluice:{job}:ckpt:5',
-        'sluice:{job}:part:1:5:delays_2f0',
-        'sluice:{job}:part:1:5:source_2f0',
+        'sluice:{job}:part:1:5:delays=2f0',
+        'sluice:{job}:part:1:5:source=2f0',
       ],
     )
   },
@@ -216,7 +216,7 @@ test.serial(
     await left(t, 'corrupt', stores.jobs.describe('job'))
     const current = (await stores.redis.hget('sluice:{job}:meta', 'generation')) ?? ''
     await complete(t, stores, claim, Number(current), 0)
-    t.is((await ttls(stores.redis)).get('sluice:{job}:part:1:1:delays_2f0'), -1)
+    t.is((await ttls(stores.redis)).get('sluice:{job}:part:1:1:delays=2f0'), -1)
   },
 )
 

@@ -150,13 +150,13 @@ const askingMacro = test.macro(async (t, machine: Machine, next: string) => {
 const typeApt = 'Type: sudo apt-get update && sudo apt-get install -y nats-server redis-server'
 
 test(
-  'B2: sudo that would ask for a password is not used; the command is printed',
+  'EB2: sudo that would ask for a password is not used; the command is printed',
   askingMacro,
   { files: ['/usr/bin/apt-get', '/usr/bin/sudo'], run: () => ({ code: 1 }) },
   typeApt,
 )
 test(
-  'B2: a user without sudo gets the command printed',
+  'EB2: a user without sudo gets the command printed',
   askingMacro,
   { files: ['/usr/bin/apt-get'] },
   typeApt,

@@ -177,7 +177,7 @@ test('a given folder is kept, and later servers find everything in it again', as
   t.is(await redisAt(t, second.redisUrl).get('kept'), 'yes')
 })
 
-test('P5: a second pair of servers in one folder is refused', async t => {
+test('EP5: a second pair of servers in one folder is refused', async t => {
   const folder = await folderOf(t)
   const first = await withServers(t, { folder })
   const second = await startServers({ folder })()
@@ -187,7 +187,7 @@ test('P5: a second pair of servers in one folder is refused', async t => {
   await natsAt(t, first)
 })
 
-test('P4: a server that ends unasked is told about, and can be started again', async t => {
+test('EP4: a server that ends unasked is told about, and can be started again', async t => {
   const servers = await withServers(t)
   const exits: ServerExit[] = []
   servers.onExit(exit => exits.push(exit))
@@ -204,7 +204,7 @@ test('P4: a server that ends unasked is told about, and can be started again', a
   t.is(await redisAt(t, servers.redisUrl).ping(), 'PONG')
 })
 
-test('C2: when the keeper is killed its servers and its folder go, and it is told', async t => {
+test('EC2: when the keeper is killed its servers and its folder go, and it is told', async t => {
   const servers = await withServers(t)
   const exits: ServerExit[] = []
   servers.onExit(exit => exits.push(exit))

@@ -23,7 +23,7 @@ const never = (): never => {
   throw new Error('nobody should be waited for')
 }
 
-test('L1: of many at once, one at a time works, and nothing is left', async t => {
+test('EL1: of many at once, one at a time works, and nothing is left', async t => {
   const path = await lockPath(t)
   let inside = 0
   let most = 0
@@ -41,7 +41,7 @@ test('L1: of many at once, one at a time works, and nothing is left', async t =>
   t.deepEqual(await readdir(join(path, '..')), [])
 })
 
-test('L2: the lock of a dead process is taken over at once', async t => {
+test('EL2: the lock of a dead process is taken over at once', async t => {
   const path = await lockPath(t)
   await mkdir(path)
   await writeFile(join(path, `${await deadPid()}-x`), '')

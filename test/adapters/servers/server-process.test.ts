@@ -72,7 +72,7 @@ for (const name of ['nats', 'redis'] as const) {
   })
 }
 
-test('S1: a stranger with the same protocol on the port is not taken for the server', async t => {
+test('ES1: a stranger with the same protocol on the port is not taken for the server', async t => {
   const { nats = '' } = await binariesOf(t)
   const stranger = 'INFO {"server_name":"stranger","jetstream":true} \r\n'
   const taken = await listenSomewhere(t, stranger)
@@ -96,7 +96,7 @@ test('ports that are taken again and again are given up on', async t => {
   t.is(server.pid, undefined)
 })
 
-test('P1: a restart does not take another port', async t => {
+test('EP1: a restart does not take another port', async t => {
   const { redis = '' } = await binariesOf(t)
   const { server } = keep(t, redisSpec(redis, await folderOf(t), {}))
   t.true(E.isRight(await server.start()))
@@ -106,7 +106,7 @@ test('P1: a restart does not take another port', async t => {
   t.is(server.port, port)
 })
 
-test('P2: a server that never answers is ended, and its log is in the error', async t => {
+test('EP2: a server that never answers is ended, and its log is in the error', async t => {
   const script = `console.log('loading for ever'); setInterval(() => {}, 1000)`
   const folder = await folderOf(t)
   const printed = () => until('the script has printed', async () => (await logIn(folder)) !== '')
@@ -122,7 +122,7 @@ test('P2: a server that never answers is ended, and its log is in the error', as
   t.false(await isRunning(pids[0] ?? 0))
 })
 
-test('P2: a server that exits at once is an error with the last ten lines of its log', async t => {
+test('EP2: a server that exits at once is an error with the last ten lines of its log', async t => {
   const script = `for (let i = 0; i < 100; i++) console.log('line ' + i); process.exitCode = 7`
   const { server } = keep(
     t,
@@ -138,7 +138,7 @@ test('P2: a server that exits at once is an error with the last ten lines of its
   )
 })
 
-test('P3: a server that ignores SIGTERM is ended by force', async t => {
+test('EP3: a server that ignores SIGTERM is ended by force', async t => {
   const folder = await folderOf(t)
   const script = `process.on('SIGTERM', () => console.log('not me')); console.log('up'); setInterval(() => {}, 1000)`
   let up = false
