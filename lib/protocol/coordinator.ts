@@ -9,6 +9,7 @@
  *       A worker that lives and denies having the generation it runs counts as lost.
  *   O4. A job ends only after its workers have let go, or are dead: nothing of it writes afterwards.
  *   O5. `finished` needs a completed final checkpoint whose output every subtask has published.
+ *   O6. After `ended` or `fenced` nothing is done any more, whatever still comes in.
  */
 import type { StreamError } from '../errors.js'
 import { absurd } from '../invariant.js'
@@ -249,6 +250,7 @@ export const stepCoordinator = (
   state: CoordinatorState,
   event: CoordinatorEvent,
 ): CoordinatorStep => {
+  if (state.phase.type === 'ended' || state.phase.type === 'fenced') return [state, []] // O6
   const [next, effects] = decide(state, event)
   return withOrders(state, next, effects, event.now)
 }
