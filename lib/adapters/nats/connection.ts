@@ -161,7 +161,8 @@ const unfit = async (
     return undefined
   } catch (thrown) {
     const error = thrownError(`ask the NATS server at ${address} about JetStream`, thrown)
-    if (connection.info?.jetstream === true && error.type !== 'unavailable') return error
+    // It may be going down or coming up just now: that is no reason for people to act.
+    if (connection.info?.jetstream === true) return error
     return streamError('refused', `The NATS server at ${address} runs without JetStream.`, {
       next: jetStreamAdvice,
       cause: thrown,
