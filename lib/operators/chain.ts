@@ -100,6 +100,8 @@ interface MutableContext {
   state: KeyedState<unknown>
   key: Key | undefined
   subtask: number
+  /** While `receive` runs. */
+  active: boolean
   emit: Collector
 }
 
@@ -118,7 +120,23 @@ const contextOf = (
   subtask: number,
   emit: Collector,
   state: StateDriver | undefined,
-): MutableContext => ({ state: state?.view ?? noState(operator), key: undefined, subtask, emit })
+): MutableContext => {
+  const ctx: MutableContext = {
+    state: state?.view ?? noState(operator),
+    key: undefined,
+    subtask,
+    active: false,
+    emit: record => {
+      if (!ctx.active) throw late(operator)
+      emit(record)
+    },
+  }
+  return ctx
+}
+
+/** Such a record would belong to no checkpoint: a restart would lose it, or make it twice. */
+const late = (operator: string): Error =>
+  new Error(`'${operator}' emitted a record after 'receive' had returned; emit before it returns`)
 
 const failing = (
   operator: string,
@@ -133,6 +151,7 @@ const failing = (
   return {
     receive: (record, key, group) => {
       ctx.key = key
+      ctx.active = true
       if (state !== undefined && key !== undefined) state.setCurrent(key, group)
       try {
         const result: unknown = receive(view, record)
@@ -141,6 +160,7 @@ const failing = (
       } catch (thrown) {
         throw isOurs(thrown) ? thrown : new UserCodeError(operator, thrown)
       }
+      ctx.active = false
     },
   }
 }
@@ -177,6 +197,7 @@ const lenient = (
   return {
     receive: (record, key, group) => {
       ctx.key = key
+      ctx.active = true
       held = []
       if (state !== undefined && key !== undefined) state.setCurrent(key, group)
       const before = state !== undefined && key !== undefined ? state.peek() : undefined
@@ -185,10 +206,13 @@ const lenient = (
         if (result !== undefined) refuseResult(result)
       } catch (thrown) {
         if (state !== undefined && key !== undefined) state.revert(before)
+        state?.clearCurrent()
+        ctx.active = false
         refused(record, thrown)
         return
       }
       state?.clearCurrent()
+      ctx.active = false
       // Downstream failures are downstream's: they must not be taken for this actor's.
       for (const out of held) emit(out)
     },
