@@ -43,6 +43,8 @@ export interface CheckpointState {
   /** When the next periodic checkpoint is due; it stays in the past while it is blocked (one tick, however long). */
   readonly dueAt: number | undefined
   readonly lastCompletedAt: number | undefined
+  /** A final checkpoint was given up: the next one waits, so that a store in trouble is not hammered. */
+  readonly finalNotBefore: number
   /** An id was asked for and has not come: true for a final checkpoint. */
   readonly allocating: { readonly final: boolean } | undefined
   readonly pending: readonly PendingCheckpoint[]
@@ -103,6 +105,8 @@ export type CheckpointEffect =
 export type CheckpointStep = readonly [CheckpointState, readonly CheckpointEffect[]]
 
 const abortedKept = 16
+/** Between two tries at a final checkpoint. */
+const finalRetryMs = 1_000
 
 export const startCheckpoints = (options: {
   readonly rules: CheckpointRules
@@ -122,6 +126,7 @@ export const startCheckpoints = (options: {
         ? options.now
         : options.now + intervalOf(options.rules),
   lastCompletedAt: undefined,
+  finalNotBefore: 0,
   allocating: undefined,
   pending: [],
   completed: options.restored,
@@ -141,8 +146,12 @@ export const stepCheckpoints = (state: CheckpointState, event: CheckpointEvent):
       return trigger(...expire(state, event.now), event)
     case 'allocated':
       return register(state, event.epoch, event.now)
-    case 'allocation-failed':
-      return [{ ...state, allocating: undefined, dueAt: event.now + intervalOf(state.rules) }, []]
+    case 'allocation-failed': {
+      const { allocating, rules } = state
+      const dueAt = event.now + intervalOf(rules)
+      const finalNotBefore = allocating?.final ? event.now + finalRetryMs : state.finalNotBefore
+      return [{ ...state, allocating: undefined, dueAt, finalNotBefore }, []]
+    }
     case 'reported':
       return report(state, event.report)
     case 'declined': {
@@ -206,6 +215,7 @@ const trigger = (
   if (allocating !== undefined || pending.length >= rules.maxConcurrent) return [state, effects] // K2
   // A job whose sources have all ended needs one checkpoint more, at once, with everything in it.
   if (event.allEnded) {
+    if (event.now < state.finalNotBefore) return [state, effects]
     return [{ ...state, allocating: { final: true } }, [...effects, { type: 'allocate-id' }]]
   }
   if (state.dueAt === undefined || event.now < state.dueAt) return [state, effects]
@@ -292,6 +302,7 @@ const abort = (
   {
     ...state,
     pending: state.pending.filter(p => p.epoch !== attempt.epoch),
+    finalNotBefore: attempt.final ? now + finalRetryMs : state.finalNotBefore,
     aborted: [...state.aborted, attempt.epoch].slice(-abortedKept),
   },
   [
