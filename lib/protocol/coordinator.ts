@@ -160,6 +160,8 @@ export type CoordinatorEvent = { readonly now: number; readonly random: number }
     }
   | { readonly type: 'cancel-requested' }
   | { readonly type: 'fenced'; readonly reason: string }
+  /** The store answers, and no longer knows the job or what it restores: no later try mends that. */
+  | { readonly type: 'store-lost'; readonly reason: string }
   | { readonly type: 'job-ended' }
 )
 
@@ -325,6 +327,8 @@ const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorSt
       return isEnding(state.phase) ? [state, []] : stop(state, 'canceled', undefined, event.now)
     case 'fenced':
       return [{ ...state, phase: { type: 'fenced', reason: event.reason } }, []]
+    case 'store-lost':
+      return onStoreLost(state, event.reason, event.now)
     case 'job-ended':
       return state.phase.type === 'stopping'
         ? [
@@ -338,6 +342,14 @@ const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorSt
     default:
       return absurd(event)
   }
+}
+
+const onStoreLost = (state: CoordinatorState, reason: string, now: number): CoordinatorStep => {
+  if (isEnding(state.phase)) return [state, []]
+  const [next, effects] = stop(state, 'failed', reason, now)
+  const generation = generationOf(state)
+  const note: Note = { type: 'failed', generation, reason, delayMs: undefined }
+  return [next, [{ type: 'note', note }, ...effects]]
 }
 
 const isEnding = (phase: Phase): boolean =>
