@@ -14,6 +14,7 @@ import { encodeFrame } from '../lib/protocol/frame.js'
 import type { ChannelId, Epoch, Generation } from '../lib/protocol/ids.js'
 import type { Gate } from './gate.js'
 
+/** What one channel is, and what it works with. */
 export interface ChannelOutOptions {
   readonly channel: ChannelId
   readonly subject: string
@@ -34,6 +35,7 @@ const firstGuessBytes = 128
 const recordsPerFrameMax = 4096
 const creditRequestAfterMs = 250
 
+/** The writing end of one channel. */
 export class ChannelOut {
   readonly channel: ChannelId
   private readonly writer: ChannelWriter

@@ -7,14 +7,21 @@ import type { Durability } from '../lib/job/graph.js'
 import type { EventLog } from '../lib/ports/event-log.js'
 import type { AcquireOutcome, Claim, JobRecord, JobStore } from '../lib/ports/job-store.js'
 import type { Scheduler } from '../lib/ports/scheduler.js'
-import { identityStream, identitySubject } from '../lib/protocol/addresses.js'
+import {
+  generationOfStream,
+  identityStream,
+  identitySubject,
+  jobStreamPrefix,
+} from '../lib/protocol/addresses.js'
 
+/** What claiming a job needs of the world. */
 export interface ClaimPorts {
   readonly store: JobStore
   readonly log: EventLog
   readonly scheduler: Scheduler
 }
 
+/** Who wants to own which job. */
 export interface ClaimRequest {
   readonly job: string
   readonly run: string
@@ -26,6 +33,7 @@ export interface ClaimRequest {
   readonly onWaiting: (leaseMs: number) => void
 }
 
+/** The job is owned: the proof of it, and what the store knew. */
 export interface Claimed {
   readonly type: 'claimed'
   readonly claim: Claim
@@ -69,9 +77,36 @@ export const claimJob = async (
     })()
     if (E.isLeft(ended)) return ended
     const again = await acquire(request, false, ports)
-    return E.isLeft(again) ? again : keepIdentity(again.right, job, ports)
+    return E.isLeft(again) ? again : settle(again.right, job, ports)
   }
-  return keepIdentity(claimed.right, job, ports)
+  return settle(claimed.right, job, ports)
+}
+
+const settle = async (
+  acquired: Acquired,
+  job: string,
+  ports: ClaimPorts,
+): Promise<E.Either<StreamError, Claimed>> => {
+  const cleared = acquired.created ? await clearMailboxes(job, ports) : E.right(undefined)
+  return E.isLeft(cleared) ? cleared : keepIdentity(acquired, job, ports)
+}
+
+/**
+ * Removes the mailboxes that an earlier life of the job has left. Where the store has forgotten it,
+ * generations count from 1 again, and old records would be taken for new ones.
+ */
+const clearMailboxes = async (
+  job: string,
+  { log }: ClaimPorts,
+): Promise<E.Either<StreamError, void>> => {
+  const streams = await log.list(jobStreamPrefix(job))()
+  if (E.isLeft(streams)) return streams
+  for (const stream of streams.right) {
+    if (generationOfStream(job, stream) === undefined) continue
+    const removed = await log.remove(stream)()
+    if (E.isLeft(removed)) return removed
+  }
+  return E.right(undefined)
 }
 
 type Acquired = Extract<AcquireOutcome, { readonly type: 'acquired' }>

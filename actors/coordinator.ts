@@ -35,6 +35,7 @@ import type { Generation } from '../lib/protocol/ids.js'
 import type { Manifest } from '../lib/protocol/manifest.js'
 import { decodeMessage, encodeMessage, ToCoordinator } from '../lib/protocol/messages.js'
 
+/** What a coordinator needs of the world. */
 export interface CoordinatorPorts {
   readonly store: JobStore
   readonly log: EventLog
@@ -42,6 +43,7 @@ export interface CoordinatorPorts {
   readonly scheduler: Scheduler
 }
 
+/** What a coordinator runs, under which claim, and whom it tells. */
 export interface CoordinatorOptions {
   readonly plan: Plan
   readonly claim: Claim
@@ -71,6 +73,7 @@ const retryMs = 500
 const endedTtlMs = 3_600_000
 const mailboxSlackBytes = 4 * 1024 * 1024
 
+/** One coordinator at work. */
 export class CoordinatorActor {
   private state: CoordinatorState
   private readonly queue: Unstamped[] = []
@@ -387,11 +390,23 @@ export class CoordinatorActor {
     }
   }
 
-  /** The store's word first: what comes after only tidies up. */
+  /**
+   * The store's word last: a coordinator that dies before it is followed by one that does all of this
+   * again, and after it by none.
+   */
   private async endJob(effect: Extract<CoordinatorEffect, { type: 'end-job' }>): Promise<void> {
     const { claim, ports } = this.options
     const { status, reason } = effect
     const keep = status === 'failed'
+    const tidied = await this.tidy(keep)
+    if (E.isLeft(tidied)) {
+      this.note({ type: 'store-trouble', doing: "removing the job's streams", error: tidied.left })
+      // Out of reach for now; after any other answer asking again is of no use.
+      if (tidied.left.type === 'unavailable' || tidied.left.type === 'timed-out') {
+        this.retry(() => void this.endJob(effect))
+        return
+      }
+    }
     const ended = await ports.store.end(claim, status, {
       ...(reason === undefined ? {} : { reason }),
       ...(keep ? {} : { ttlMs: endedTtlMs }),
@@ -404,26 +419,23 @@ export class CoordinatorActor {
         return
       }
     }
-    await this.tidy(keep)
     this.dispatch({ type: 'job-ended' })
   }
 
-  private async tidy(keep: boolean): Promise<void> {
+  /** Removes the job's own streams; those of a failed job's identity and dead letters are kept. */
+  private async tidy(keep: boolean): Promise<E.Either<StreamError, void>> {
     const { plan, ports } = this.options
     const { job } = plan
-    const trouble = (error: StreamError): void =>
-      this.note({ type: 'store-trouble', doing: "removing the job's streams", error })
     const removed = await this.removeMailboxes(Number.POSITIVE_INFINITY)
-    if (E.isLeft(removed)) trouble(removed.left)
-    if (keep) return
-    const identity = await ports.log.remove(identityStream(job))()
-    if (E.isLeft(identity)) trouble(identity.left)
+    if (E.isLeft(removed) || keep) return removed
     const dead = await ports.log.facts(deadLetterStream(job))()
+    if (E.isLeft(dead) && dead.left.type !== 'missing') return dead
     // Dead letters outlive the job; a stream without any is of no use to anybody.
     if (E.isRight(dead) && dead.right.messages === 0) {
       const gone = await ports.log.remove(deadLetterStream(job))()
-      if (E.isLeft(gone)) trouble(gone.left)
+      if (E.isLeft(gone)) return gone
     }
+    return ports.log.remove(identityStream(job))()
   }
 
   private retry(action: () => void): void {

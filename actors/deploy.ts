@@ -115,6 +115,7 @@ export interface Running<Outcome> {
   readonly close: () => Promise<void>
 }
 
+/** How a worker ended by itself. */
 export type WorkerOutcome =
   | { readonly type: 'stopped' }
   | { readonly type: 'failed'; readonly error: StreamError }
@@ -199,6 +200,7 @@ const startHeartbeat = (
   }
 }
 
+/** How a coordinator ended by itself. */
 export type CoordinatorOutcome =
   | {
       readonly type: 'ended'
@@ -208,6 +210,7 @@ export type CoordinatorOutcome =
   | { readonly type: 'fenced'; readonly reason: string }
   | { readonly type: 'failed'; readonly error: StreamError }
 
+/** A coordinator that runs in this process. */
 export interface RunningCoordinator extends Running<CoordinatorOutcome> {
   readonly bus: ControlBus
   /** False for a job that had ended before: it is not run. */

@@ -3,6 +3,7 @@ import type { CoordinatorState, Note } from '../lib/protocol/coordinator.js'
 import { unassignable } from '../lib/protocol/coordinator.js'
 import type { JobProgress } from './ipc.js'
 
+/** A note as one plain sentence. */
 export const describeNote = (note: Note): string => {
   switch (note.type) {
     case 'generation-begun':
@@ -20,7 +21,8 @@ export const describeNote = (note: Note): string => {
     case 'failed': {
       const then =
         note.delayMs === undefined ? 'giving up' : `restarting in ${Math.round(note.delayMs)} ms`
-      return `generation ${note.generation} failed: ${note.reason}; ${then}`
+      // A reason may be a sentence of its own, with what to do about it.
+      return `generation ${note.generation} failed: ${note.reason.replace(/\.$/, '')}; ${then}`
     }
     case 'checkpoint-completed':
       return `checkpoint ${note.epoch} completed in ${Math.round(note.durationMs)} ms, ${note.bytes} bytes`
@@ -31,6 +33,7 @@ export const describeNote = (note: Note): string => {
   }
 }
 
+/** What a coordinator knows, as progress for people. */
 export const progressOf = (state: CoordinatorState): JobProgress => {
   const { phase } = state
   let records = 0

@@ -22,6 +22,7 @@ export const JobProgress = t.type({
 /** How a job is doing, for people. */
 export type JobProgress = t.TypeOf<typeof JobProgress>
 
+/** What a supervised process tells. */
 export const FromChild = t.union([
   /** The coordinator owns the job: workers may join. */
   t.type({ type: t.literal('claimed') }),
@@ -37,6 +38,7 @@ export const FromChild = t.union([
 ])
 export type FromChild = t.TypeOf<typeof FromChild>
 
+/** What it is told. */
 export const ToChild = t.union([
   t.type({ type: t.literal('shut-down') }),
   t.type({ type: t.literal('worker-exited'), worker: t.string, reason: t.string }),

@@ -25,6 +25,7 @@ import type { ChannelId, Epoch, Generation } from '../lib/protocol/ids.js'
 import type { Gate } from './gate.js'
 import type { Head, PumpOutcome } from './head.js'
 
+/** One channel into a mailbox. */
 export interface MailboxInput {
   readonly channel: ChannelId
   readonly subject: string
@@ -33,6 +34,7 @@ export interface MailboxInput {
   readonly sendCredit: (number: number) => void
 }
 
+/** What a mailbox reads, and whom it tells. */
 export interface MailboxOptions {
   readonly stream: string
   readonly generation: Generation
@@ -79,6 +81,7 @@ interface Cursor {
 
 const purgeEveryBytes = 512 * 1024
 
+/** The head of a subtask that other subtasks write to. */
 export class Mailbox implements Head {
   readonly ended = false
   private readonly inbounds = new Map<ChannelId, Inbound>()

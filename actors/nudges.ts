@@ -3,6 +3,7 @@ import type { ControlBus } from '../lib/ports/control-bus.js'
 import { coordinatorSubject } from '../lib/protocol/addresses.js'
 import { encodeMessage } from '../lib/protocol/messages.js'
 
+/** Tells the coordinator at once what it would find out by silence. */
 export const nudgeWorkerExited = (
   bus: ControlBus,
   job: string,

@@ -21,11 +21,13 @@ import {
 import type { Epoch, Generation } from '../lib/protocol/ids.js'
 import type { PreparedOutput } from '../lib/state/snapshot.js'
 
+/** What an output needs of the world. */
 export interface OutputPorts {
   readonly log: EventLog
   readonly scheduler: Scheduler
 }
 
+/** What an output is, where it publishes, and what it restores. */
 export interface OpenOutput {
   /** Id under which the snapshot keeps it. */
   readonly id: string
@@ -42,6 +44,7 @@ export interface OpenOutput {
     | undefined
 }
 
+/** Whom an output tells. */
 export interface OutputHost {
   /** Everything restored is published: new records may flow. */
   readonly onRecovered: () => void
@@ -152,6 +155,7 @@ const decodePrepared = (restored: {
   return E.right({ base: base.right.base, transactions, restoredEpoch: restored.epoch })
 }
 
+/** One output at work. */
 export class Output {
   readonly id: string
   private recovered = false

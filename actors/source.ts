@@ -33,6 +33,7 @@ export interface RefusedMessage {
   readonly reason: string
 }
 
+/** What surrounds a source: where its records go, and whom it tells. */
 export interface SourceHost {
   readonly gate: Gate
   readonly log: EventLog
@@ -45,6 +46,7 @@ export interface SourceHost {
   readonly onFailed: (error: StreamError) => void
 }
 
+/** A head that knows its position at any moment. */
 export interface SourceHead extends Head {
   readonly position: SourcePosition
 }

@@ -59,6 +59,7 @@ import {
   type SourceHost,
 } from './source.js'
 
+/** What a subtask needs of the world. */
 export interface SubtaskPorts {
   readonly log: EventLog
   readonly bus: ControlBus
@@ -68,6 +69,7 @@ export interface SubtaskPorts {
   readonly digests: Digests
 }
 
+/** What a subtask runs, in which generation, and what it restores. */
 export interface SubtaskOptions {
   readonly plan: Plan
   readonly jobId: string
@@ -88,6 +90,7 @@ const tickMs = 50
 const deadLetters = 'dead-letters'
 const encoder = new TextEncoder()
 
+/** One subtask at work, from its restore to its end or failure. */
 export class SubtaskActor {
   readonly id: SubtaskId
   private readonly chain: Chain

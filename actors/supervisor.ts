@@ -79,8 +79,6 @@ const lostGraceMs = 10_000
 /** A coordinator tells its progress twice a second; one that is silent for so many looks is frozen. */
 const lookMs = 5_000
 const silentLooksMax = 6
-/** After so long a coordinator that told its workers to stop has said how the job ended. */
-const wordMs = 15_000
 
 const entry = fileURLToPath(new URL('./cli/main.js', import.meta.url))
 
@@ -95,7 +93,10 @@ export class Supervisor implements RunningJob {
   private silentLooks = 0
   private readonly run = randomUUID()
   private fresh: boolean
-  private workersStarted = false
+  /** What the present coordinator said last that it does. */
+  private phase: string | undefined
+  /** Roles that wait to be started again. */
+  private readonly waiting = new Set<string>()
   private stopping = false
   private result: JobOutcome | undefined
 
@@ -152,10 +153,15 @@ export class Supervisor implements RunningJob {
     child.once('exit', (code, signal) => this.exited(entryOf, code, signal))
   }
 
+  /**
+   * What a coordinator that has just come finds missing: everything at first, and later the workers that
+   * its predecessor had told to stop before it died.
+   */
   private startWorkers(): void {
-    if (this.stopping || this.workersStarted) return
-    this.workersStarted = true
-    for (const { id } of this.options.plan.subtasks) this.spawn(id)
+    if (this.stopping) return
+    for (const { id } of this.options.plan.subtasks) {
+      if (!this.children.has(id) && !this.waiting.has(id)) this.spawn(id)
+    }
   }
 
   private hear(role: string, raw: unknown): void {
@@ -169,6 +175,7 @@ export class Supervisor implements RunningJob {
         this.startWorkers()
         return
       case 'progress':
+        this.phase = message.progress.phase
         onEvent({ type: 'progress', progress: message.progress })
         return
       case 'note':
@@ -220,22 +227,21 @@ export class Supervisor implements RunningJob {
       })
       return
     }
-    // A worker that was told to stop has ended in good order, and the coordinator's word follows. If
-    // it does not, the coordinator died in between: its successor goes on with the job.
-    if (worker !== undefined && code === exitCodes.ok) this.spawnLater(role, wordMs)
-    else this.respawn(child)
+    if (role === coordinatorRole) this.phase = undefined
+    // Told to stop, it ended in good order, and the word of the coordinator that lives follows.
+    const isOver = this.phase === 'stopping' || this.phase === 'ended'
+    if (worker !== undefined && code === exitCodes.ok && isOver) return
+    this.respawn(child)
   }
 
   private respawn({ role, startedAt }: Child): void {
     const lived = performance.now() - startedAt
     const delay = lived > steadyMs ? firstDelayMs : (this.delays.get(role) ?? firstDelayMs)
     this.delays.set(role, Math.min(delayMsMax, delay * 2))
-    this.spawnLater(role, delay)
-  }
-
-  private spawnLater(role: string, delay: number): void {
+    this.waiting.add(role)
     const timer = setTimeout(() => {
       this.timers.delete(timer)
+      this.waiting.delete(role)
       if (!this.stopping) this.spawn(role)
     }, delay)
     this.timers.add(timer)

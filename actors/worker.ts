@@ -18,6 +18,7 @@ import {
 } from '../lib/protocol/worker.js'
 import { SubtaskActor, type SubtaskPorts } from './subtask.js'
 
+/** What a worker offers, and whom it tells. */
 export interface WorkerOptions {
   readonly plan: Plan
   readonly worker: WorkerId
@@ -36,6 +37,7 @@ export interface WorkerOptions {
 const stopWithinMs = 5_000
 const stopPollMs = 25
 
+/** One worker at work. */
 export class WorkerActor {
   private protocol: WorkerProtocol = initialWorker
   private subtasks: SubtaskActor[] = []

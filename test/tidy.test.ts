@@ -8,6 +8,7 @@ import test from 'ava'
 import {
   cycles,
   deadFiles,
+  documentationViolations,
   honestyViolations,
   importViolations,
   portViolations,
@@ -47,6 +48,10 @@ test('the pure folders have no clock, no chance and no waiting, and actors only 
 
 test('no file lies to the compiler, exports a default that is no job, or keeps tests from running', t => {
   t.deepEqual(everything.flatMap(honestyViolations), [])
+})
+
+test('every exported name has a doc comment', t => {
+  t.deepEqual(product.flatMap(documentationViolations), [])
 })
 
 test('no imports form a cycle', t => {
@@ -218,6 +223,12 @@ test(keeps, honestyViolations, 'examples/a/job.ts', "export default job('a').fro
 test(keeps, honestyViolations, 'examples/a/job.ts', "const a = job('a').from(s); export default a")
 test(keeps, honestyViolations, 'test/support/jobs/not-a-job.ts', 'export default 1')
 test(keeps, honestyViolations, core, "const any = 'as unknown as' // any")
+
+test('the checker finds an exported name without a doc comment', t => {
+  const text =
+    '/** One. */\nexport const a = 1\n// Two.\nexport const b = 2\nexport { c } from "./c.js"'
+  t.deepEqual(violations(documentationViolations, core, text), [`${core}: b has no doc comment`])
+})
 
 test('the checker finds a cycle of values, and leaves a cycle of types alone', t => {
   const a = factsOf('lib/a.ts', "import { b } from './b.js'")

@@ -3,6 +3,7 @@ import type { StreamError } from '../../lib/errors.js'
 import type { JobProgress } from '../ipc.js'
 import type { JobEvent } from '../supervisor.js'
 
+/** Where a command says what happens. */
 export interface Printer {
   /** A line for people; on a terminal it goes above the live line. */
   readonly say: (text: string) => void

@@ -12,6 +12,7 @@ const unknownJob = (job: string): StreamError =>
     next: "List the jobs with 'sluice status'; check --redis.",
   })
 
+/** Shows one job, or all of them. */
 export const statusCommand = async (
   job: string | undefined,
   redisUrl: string,

@@ -23,7 +23,10 @@ const report = (printer: Printer, message: FromChild): void => {
   }
   if (message.type === 'progress' || message.type === 'note') printer.event(message)
   else if (message.type === 'trouble') printer.say(message.text)
-  else if (message.type === 'ended') printer.result({ ...message }, `the job is ${message.status}`)
+  else if (message.type === 'ended') {
+    const { status, reason } = message
+    printer.result({ status, reason }, `the job is ${status}`)
+  }
 }
 
 const reportError = (printer: Printer, error: StreamError): number => {
@@ -49,6 +52,8 @@ const onLeave = (leave: () => void, onMessage: (message: ToChild) => void): void
     return
   }
   process.on('disconnect', () => process.exit(exitCodes.failed))
+  // A supervisor that died while this process was still starting: nobody will say so any more.
+  if (!process.connected) process.exit(exitCodes.failed)
   // The terminal's Ctrl-C reaches every process of its group; the supervisor says when to go.
   process.on('SIGINT', () => {})
   process.on('SIGTERM', () => {})
@@ -82,6 +87,7 @@ const onDefect = (printer: Printer): void => {
 
 const progressEveryMs = 250
 
+/** Runs a coordinator until the job ends, another one owns it, or somebody says to leave. */
 export const coordinatorCommand = async (
   file: string,
   options: { readonly servers: Servers; readonly fresh: boolean },
@@ -97,6 +103,7 @@ export const coordinatorCommand = async (
   if (E.isLeft(plan)) return reportError(printer, plan.left)
   const { job } = plan.right
   let lastProgress = 0
+  let lastPhase: string | undefined
   const running = await runCoordinator({
     ...options,
     plan: plan.right,
@@ -106,8 +113,10 @@ export const coordinatorCommand = async (
       report(printer, { type: 'note', name: note.type, text: describeNote(note), facts: note }),
     onState: state => {
       const now = performance.now()
-      if (now - lastProgress < progressEveryMs) return
+      // The supervisor acts on the phase.
+      if (state.phase.type === lastPhase && now - lastProgress < progressEveryMs) return
       lastProgress = now
+      lastPhase = state.phase.type
       report(printer, { type: 'progress', progress: progressOf(state) })
     },
   })
@@ -127,6 +136,7 @@ export const coordinatorCommand = async (
   return outcome.status === 'failed' ? exitCodes.failed : exitCodes.ok
 }
 
+/** Runs a worker until the job ends or somebody says to leave. */
 export const workerCommand = async (
   file: string,
   options: {

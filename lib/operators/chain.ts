@@ -11,6 +11,7 @@ import type { AnyActor, JobGraph } from '../job/graph.js'
 import type { Chain } from '../job/plan.js'
 import type { Key, KeyGroup } from '../protocol/ids.js'
 
+/** Takes one record. */
 export type Collector = (record: unknown) => void
 
 /** Keyed state as the chain drives it: it sets the current key, the actor sees the view. */
@@ -36,6 +37,7 @@ export class UserCodeError extends Error {
   }
 }
 
+/** What surrounds a chain: where its records go, and where its state is. */
 export interface ChainOutputs {
   /** Where member `member`'s records leave the chain, one collector per outgoing edge. */
   readonly edges: (member: number) => readonly Collector[]
@@ -45,11 +47,13 @@ export interface ChainOutputs {
   readonly onSkipped: (operator: string, reason: string) => void
 }
 
+/** A compiled chain. */
 export interface ChainProgram {
   /** One record into the head of the chain. Key and group are undefined on unkeyed edges. */
   readonly receive: (record: unknown, key: Key | undefined, group: KeyGroup) => void
 }
 
+/** Compiles the chain of one subtask. Throws for a chain without members, which no plan has. */
 export const compileChain = (
   chain: Chain,
   graph: JobGraph,

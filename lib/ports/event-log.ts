@@ -10,6 +10,7 @@ export interface LogMessage {
   readonly headers: Readonly<Record<string, string>> | undefined
 }
 
+/** What a stream is and holds, as it was when it was asked. */
 export interface StreamFacts {
   readonly name: string
   readonly subjects: readonly string[]
@@ -24,6 +25,7 @@ export interface StreamFacts {
   readonly duplicateWindowMs: number
 }
 
+/** A stream to be made. */
 export interface StreamConfig {
   readonly name: string
   readonly subjects: readonly string[]
@@ -36,6 +38,7 @@ export interface StreamConfig {
   readonly description?: string
 }
 
+/** What a publish demands of the stream, and what it carries besides its payload. */
 export interface PublishOptions {
   /** The server refuses the message unless the subject's last sequence is this one (0: none yet). */
   readonly expectedLastSubjectSequence?: number
@@ -48,12 +51,14 @@ export type PublishOutcome =
   | { readonly type: 'wrong-last-sequence'; readonly actual: number }
   | { readonly type: 'failed'; readonly error: StreamError }
 
+/** Where a reader begins. */
 export type LogStart =
   | { readonly at: 'first' }
   | { readonly at: 'new' }
   | { readonly at: 'sequence'; readonly sequence: number }
   | { readonly at: 'time'; readonly time: string }
 
+/** What a reader reads, how much of it at a time, and whom it tells. */
 export interface ReadRequest {
   readonly stream: string
   readonly subject?: string
@@ -69,6 +74,7 @@ export interface ReadRequest {
   readonly onFailed: (error: StreamError) => void
 }
 
+/** A reader at work. */
 export interface LogReader {
   /** Asks for no more messages; those asked for already still arrive (bounded by the request's limits). */
   pause(): void

@@ -13,6 +13,7 @@ export interface Claim {
   readonly term: Term
 }
 
+/** What became of the wish to own a job. */
 export type AcquireOutcome =
   | {
       readonly type: 'acquired'
@@ -25,6 +26,7 @@ export type AcquireOutcome =
   /** The caller expects the job to exist (`mustExist`), and the store does not know it (P10). */
   | { readonly type: 'unknown' }
 
+/** All that the store knows of a job, but for its history. */
 export interface JobRecord {
   readonly job: string
   readonly jobId: string
@@ -43,6 +45,7 @@ export interface JobRecord {
   readonly failed: number
 }
 
+/** What became of a commit. */
 export type CommitOutcome =
   | { readonly type: 'committed' }
   /** Already committed by an earlier, unanswered try of this coordinator. */

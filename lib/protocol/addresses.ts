@@ -6,6 +6,7 @@
 import type { ChannelId, Generation, SubtaskId, WorkerId } from './ids.js'
 import { token } from './names.js'
 
+/** The id of one parallel instance of a chain. */
 export const subtaskId = (chain: string, index: number): SubtaskId => `${chain}/${index}`
 
 /** The index comes after the last slash: names may hold slashes themselves. */
@@ -21,12 +22,14 @@ const subtaskTokens = (id: SubtaskId): string => {
   return `${token(chain)}.${index}`
 }
 
+/** The id of one channel; unique within a job. */
 export const channelId = (edge: number, from: SubtaskId, to: SubtaskId): ChannelId =>
   `${edge}:${from}>${to}`
 
 /** Streams that belong to a job, mailboxes and all. */
 export const jobStreamPrefix = (job: string): string => `SLUICE_${token(job)}_`
 
+/** Mailboxes of one generation. */
 export const generationStreamPrefix = (job: string, generation: Generation): string =>
   `${jobStreamPrefix(job)}G${generation}_`
 
@@ -36,6 +39,7 @@ export const generationOfStream = (job: string, stream: string): Generation | un
   return match?.[1] === undefined ? undefined : Number(match[1])
 }
 
+/** The stream that is a subtask's mailbox. */
 export const mailboxStream = (job: string, generation: Generation, to: SubtaskId): string => {
   const { chain, index } = parseSubtaskId(to)
   return `${generationStreamPrefix(job, generation)}${token(chain)}_${index}`
@@ -44,9 +48,11 @@ export const mailboxStream = (job: string, generation: Generation, to: SubtaskId
 const generationSubject = (job: string, generation: Generation): string =>
   `sluice.${token(job)}.g${generation}`
 
+/** Every subject that a mailbox captures. */
 export const mailboxSubjects = (job: string, generation: Generation, to: SubtaskId): string =>
   `${generationSubject(job, generation)}.d.${subtaskTokens(to)}.>`
 
+/** Where the frames of one channel travel. */
 export const channelSubject = (
   job: string,
   generation: Generation,
@@ -67,19 +73,25 @@ export const creditRequestSubject = (
   reader: SubtaskId,
 ): string => `${generationSubject(job, generation)}.q.${subtaskTokens(reader)}`
 
+/** Where the coordinator listens. */
 export const coordinatorSubject = (job: string): string => `sluice.${token(job)}.coordinator`
 
+/** Where a worker hears its orders. */
 export const ordersSubject = (job: string, worker: WorkerId): string =>
   `sluice.${token(job)}.worker.${token(worker)}`
 
+/** The stream of a job's dead letters. */
 export const deadLetterStream = (job: string): string => `${jobStreamPrefix(job)}DEAD`
 
+/** Every subject that it captures. */
 export const deadLetterSubjects = (job: string): string => `sluice.${token(job)}.dead.>`
 
+/** Where one subtask publishes its dead letters: it is the only writer there. */
 export const deadLetterSubject = (job: string, subtask: SubtaskId): string =>
   `sluice.${token(job)}.dead.${subtaskTokens(subtask)}`
 
 /** Says in NATS that the job exists, so that an empty Redis is noticed (P10). */
 export const identityStream = (job: string): string => `${jobStreamPrefix(job)}ID`
 
+/** The subject of the identity stream; nothing is published on it. */
 export const identitySubject = (job: string): string => `sluice.${token(job)}.identity`

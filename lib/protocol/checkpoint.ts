@@ -8,13 +8,15 @@
  *   K4. Once a commit was asked for, the attempt leaves only by the store's answer: neither the timeout
  *       nor a decline aborts it, since it may have been committed (P5).
  *   K5. `completed` moves only after the commit point, and only up (P6).
- *   K6. No periodic trigger sooner than `minPauseMs` after a completion.
+ *   K6. No periodic trigger sooner than `minPauseMs` after a completion; no final one sooner than
+ *       `finalRetryMs` after one that came to nothing.
  */
 import { invariant } from '../invariant.js'
 import type { Epoch, Generation, SubtaskId } from './ids.js'
 import type { PartRef } from './manifest.js'
 import type { Report } from './messages.js'
 
+/** When checkpoints are taken, and how long they may take. */
 export interface CheckpointRules {
   /** Undefined: no periodic checkpoints; final ones are still taken. */
   readonly intervalMs: number | undefined
@@ -26,6 +28,7 @@ export interface CheckpointRules {
 /** The closed set of reasons for which an attempt ends without completing. */
 export type AbortReason = 'timed-out' | 'declined' | 'parts-missing' | 'superseded' | 'failed'
 
+/** An attempt that has an id and no outcome yet. */
 export interface PendingCheckpoint {
   readonly epoch: Epoch
   readonly final: boolean
@@ -36,15 +39,16 @@ export interface PendingCheckpoint {
   readonly committing: boolean
 }
 
+/** The checkpoints of one generation. */
 export interface CheckpointState {
   readonly rules: CheckpointRules
   readonly generation: Generation
   readonly subtasks: ReadonlySet<SubtaskId>
   /** When the next periodic checkpoint is due; it stays in the past while it is blocked (one tick, however long). */
   readonly dueAt: number | undefined
+  /** Not before this a final checkpoint is tried again. */
+  readonly finalDueAt: number
   readonly lastCompletedAt: number | undefined
-  /** A final checkpoint was given up: the next one waits, so that a store in trouble is not hammered. */
-  readonly finalNotBefore: number
   /** An id was asked for and has not come: true for a final checkpoint. */
   readonly allocating: { readonly final: boolean } | undefined
   readonly pending: readonly PendingCheckpoint[]
@@ -58,6 +62,7 @@ export interface CheckpointState {
   readonly discardedReports: number
 }
 
+/** What happens to checkpoints. */
 export type CheckpointEvent =
   | { readonly type: 'tick'; readonly now: number; readonly allEnded: boolean }
   | { readonly type: 'allocated'; readonly epoch: Epoch; readonly now: number }
@@ -79,6 +84,7 @@ export type CheckpointEvent =
       readonly now: number
     }
 
+/** What is to be done about them. */
 export type CheckpointEffect =
   | { readonly type: 'allocate-id' }
   | {
@@ -102,12 +108,14 @@ export type CheckpointEffect =
       readonly reported: number
     }
 
+/** A new state, and effects to perform in order. */
 export type CheckpointStep = readonly [CheckpointState, readonly CheckpointEffect[]]
 
 const abortedKept = 16
-/** Between two tries at a final checkpoint. */
-const finalRetryMs = 1_000
+/** Rest between two tries at the final checkpoint, which is due at once and would spin otherwise. */
+const finalRetryMs = 500
 
+/** The state of a generation that has just begun to run. */
 export const startCheckpoints = (options: {
   readonly rules: CheckpointRules
   readonly generation: Generation
@@ -125,8 +133,8 @@ export const startCheckpoints = (options: {
       : options.restored === 0
         ? options.now
         : options.now + intervalOf(options.rules),
+  finalDueAt: options.now,
   lastCompletedAt: undefined,
-  finalNotBefore: 0,
   allocating: undefined,
   pending: [],
   completed: options.restored,
@@ -140,18 +148,15 @@ export const startCheckpoints = (options: {
 const intervalOf = (rules: CheckpointRules): number =>
   Math.max(rules.intervalMs ?? 0, rules.minPauseMs)
 
+/** What one event does to the checkpoints. */
 export const stepCheckpoints = (state: CheckpointState, event: CheckpointEvent): CheckpointStep => {
   switch (event.type) {
     case 'tick':
       return trigger(...expire(state, event.now), event)
     case 'allocated':
       return register(state, event.epoch, event.now)
-    case 'allocation-failed': {
-      const { allocating, rules } = state
-      const dueAt = event.now + intervalOf(rules)
-      const finalNotBefore = allocating?.final ? event.now + finalRetryMs : state.finalNotBefore
-      return [{ ...state, allocating: undefined, dueAt, finalNotBefore }, []]
-    }
+    case 'allocation-failed':
+      return [notAllocated(state, event.now), []]
     case 'reported':
       return report(state, event.report)
     case 'declined': {
@@ -169,6 +174,13 @@ export const stepCheckpoints = (state: CheckpointState, event: CheckpointEvent):
     }
   }
 }
+
+const notAllocated = (state: CheckpointState, now: number): CheckpointState => ({
+  ...state,
+  allocating: undefined,
+  dueAt: state.dueAt === undefined ? undefined : now + intervalOf(state.rules),
+  finalDueAt: state.allocating?.final === true ? now + finalRetryMs : state.finalDueAt,
+})
 
 /** The instant at which a tick would change something, if nothing else happens before. */
 export const nextCheckpointAt = (state: CheckpointState): number | undefined => {
@@ -215,7 +227,7 @@ const trigger = (
   if (allocating !== undefined || pending.length >= rules.maxConcurrent) return [state, effects] // K2
   // A job whose sources have all ended needs one checkpoint more, at once, with everything in it.
   if (event.allEnded) {
-    if (event.now < state.finalNotBefore) return [state, effects]
+    if (event.now < state.finalDueAt) return [state, effects] // K6
     return [{ ...state, allocating: { final: true } }, [...effects, { type: 'allocate-id' }]]
   }
   if (state.dueAt === undefined || event.now < state.dueAt) return [state, effects]
@@ -302,7 +314,7 @@ const abort = (
   {
     ...state,
     pending: state.pending.filter(p => p.epoch !== attempt.epoch),
-    finalNotBefore: attempt.final ? now + finalRetryMs : state.finalNotBefore,
+    finalDueAt: attempt.final ? now + finalRetryMs : state.finalDueAt,
     aborted: [...state.aborted, attempt.epoch].slice(-abortedKept),
   },
   [

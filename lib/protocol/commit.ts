@@ -99,6 +99,7 @@ export type Scanned =
   | { readonly type: 'none'; readonly firstSequence: number }
   | { readonly type: 'failed'; readonly error: StreamError }
 
+/** What the caller is to do, in order. */
 export type OutputEffect =
   /** Effects of this type must be sent in order. Each is answered by one `outcome`. */
   | {
@@ -119,6 +120,7 @@ export type OutputEffect =
   /** This output is closed; a new generation must restore it. */
   | { readonly type: 'failed'; readonly error: StreamError }
 
+/** Bounds of what one output has under way and tries. */
 export interface OutputLimits {
   /** Messages sent and not yet answered. */
   readonly windowRecordsMax: number
@@ -133,6 +135,7 @@ export interface OutputLimits {
   readonly retryDelayMsMax: number
 }
 
+/** The limits of an output that names none. */
 export const defaultOutputLimits: OutputLimits = {
   windowRecordsMax: 256,
   windowBytesMax: 1024 * 1024,
@@ -142,6 +145,7 @@ export const defaultOutputLimits: OutputLimits = {
   retryDelayMsMax: 5_000,
 }
 
+/** What an output is, where it publishes, and what may be relied on there. */
 export interface OutputOptions extends OutputIdentity {
   readonly generation: Generation
   readonly subject: string

@@ -50,6 +50,7 @@ export interface CoordinatorSettings {
   readonly ordersEveryMs: number
 }
 
+/** What the coordinator knows of a worker, from its last beat. */
 export interface WorkerState {
   readonly worker: WorkerId
   readonly pid: number
@@ -65,9 +66,12 @@ export interface WorkerState {
   readonly strayedAt: number | undefined
 }
 
+/** Which worker runs which subtask. */
 export type Assignment = ReadonlyMap<SubtaskId, WorkerId>
+/** How a job ends for good. */
 export type EndStatus = 'finished' | 'canceled' | 'failed'
 
+/** Where a job stands in its life. */
 export type Phase =
   /** A new generation was asked for. */
   | { readonly type: 'beginning'; readonly retryAt: number | undefined }
@@ -115,6 +119,7 @@ export type Phase =
   /** Another coordinator owns the job. */
   | { readonly type: 'fenced'; readonly reason: string }
 
+/** All that a coordinator knows. */
 export interface CoordinatorState {
   readonly settings: CoordinatorSettings
   readonly phase: Phase
@@ -165,6 +170,7 @@ export type CoordinatorEvent = { readonly now: number; readonly random: number }
   | { readonly type: 'job-ended' }
 )
 
+/** What the coordinator is to do; outcomes come back as events. */
 export type CoordinatorEffect =
   | { readonly type: 'begin-generation' }
   | { readonly type: 'prepare-mailboxes'; readonly generation: Generation }
@@ -219,11 +225,13 @@ export type Note =
     }
   | { readonly type: 'store-trouble'; readonly doing: string; readonly error: StreamError }
 
+/** A new state, and effects to perform in order. */
 export type CoordinatorStep = readonly [CoordinatorState, readonly CoordinatorEffect[]]
 
 /** How long to wait before asking the store again for a generation. */
 const storeRetryMs = 500
 
+/** The state of a coordinator that has just claimed its job. */
 export const initialCoordinator = (settings: CoordinatorSettings): CoordinatorState => ({
   settings,
   phase: { type: 'beginning', retryAt: undefined },
@@ -238,6 +246,7 @@ export const initialCoordinator = (settings: CoordinatorSettings): CoordinatorSt
   ordersDueAt: 0,
 })
 
+/** What one event does to a job, orders that have become due included. */
 export const stepCoordinator = (
   state: CoordinatorState,
   event: CoordinatorEvent,
@@ -266,17 +275,7 @@ const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorSt
     case 'generation-begun':
       return onGenerationBegun(state, event)
     case 'generation-failed':
-      return state.phase.type !== 'beginning'
-        ? [state, []]
-        : [
-            { ...state, phase: { type: 'beginning', retryAt: event.now + storeRetryMs } },
-            [
-              {
-                type: 'note',
-                note: { type: 'store-trouble', doing: 'starting a generation', error: event.error },
-              },
-            ],
-          ]
+      return onGenerationFailed(state, event)
     case 'mailboxes-ready':
       return state.phase.type === 'assembling' && state.phase.generation === event.generation
         ? assemble({ ...state, phase: { ...state.phase, mailboxes: true } }, event.now)
@@ -342,6 +341,16 @@ const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorSt
     default:
       return absurd(event)
   }
+}
+
+const onGenerationFailed = (
+  state: CoordinatorState,
+  { now, error }: { readonly now: number; readonly error: StreamError },
+): CoordinatorStep => {
+  if (state.phase.type !== 'beginning') return [state, []]
+  const note: Note = { type: 'store-trouble', doing: 'starting a generation', error }
+  const phase: Phase = { type: 'beginning', retryAt: now + storeRetryMs }
+  return [{ ...state, phase }, [{ type: 'note', note }]]
 }
 
 const onStoreLost = (state: CoordinatorState, reason: string, now: number): CoordinatorStep => {

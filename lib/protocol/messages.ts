@@ -29,6 +29,7 @@ export type Report = t.TypeOf<typeof Report>
 export const Decline = t.readonly(t.strict({ epoch: t.number, reason: t.string }))
 export type Decline = t.TypeOf<typeof Decline>
 
+/** All that the coordinator must know of a subtask. */
 export const SubtaskState = t.readonly(
   t.strict({
     subtask: t.string,
@@ -113,12 +114,14 @@ export const Orders = t.readonly(
 )
 export type Orders = t.TypeOf<typeof Orders>
 
+/** Everything that a coordinator hears. */
 export const ToCoordinator = t.union([Beat, Heartbeat, WorkerExited, Nudge])
 export type ToCoordinator = t.TypeOf<typeof ToCoordinator>
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true })
 
+/** A control message as bytes. */
 export const encodeMessage = (message: ToCoordinator | Orders): Uint8Array =>
   encoder.encode(JSON.stringify(message))
 

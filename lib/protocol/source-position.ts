@@ -10,6 +10,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import * as t from 'io-ts'
 import { type StreamError, streamError } from '../errors.js'
 
+/** Where a source stands in a stream, and which stream that was. */
 export const JetStreamPosition = t.readonly(
   t.strict({
     type: t.literal('jetstream'),
@@ -25,11 +26,13 @@ export const JetStreamPosition = t.readonly(
 )
 export type JetStreamPosition = t.TypeOf<typeof JetStreamPosition>
 
+/** How many records were taken from an iterable. */
 export const IterablePosition = t.readonly(
   t.strict({ type: t.literal('iterable'), offset: t.number }),
 )
 export type IterablePosition = t.TypeOf<typeof IterablePosition>
 
+/** Where any source stands. */
 export const SourcePosition = t.union([JetStreamPosition, IterablePosition])
 export type SourcePosition = t.TypeOf<typeof SourcePosition>
 

@@ -9,12 +9,17 @@
  *       deployed here are meant for a process that died under the same name: what it had done
  *       since the checkpoint is gone, and the rest of its generation has gone on without it.
  *   W5. A generation that was let go of never comes back; late orders neither revive nor end it.
+ *   W6. Orders with another job id come from a job that was started from nothing: terms and
+ *       generations count anew, or a worker of the job that was given up would never obey.
  */
 import type { Epoch, Generation, SubtaskId, Term } from './ids.js'
 import type { Manifest } from './manifest.js'
 import type { Orders } from './messages.js'
 
+/** What a worker remembers of the orders it has heard. */
 export interface WorkerProtocol {
+  /** Of the last orders that were followed; undefined: none yet. */
+  readonly jobId: string | undefined
   readonly term: Term
   /** 0: nothing is deployed. */
   readonly generation: Generation
@@ -27,6 +32,7 @@ export interface WorkerProtocol {
   readonly stopping: boolean
 }
 
+/** What orders make a worker do. */
 export type WorkerAction =
   | { readonly type: 'dispose' }
   | {
@@ -47,7 +53,9 @@ export type WorkerAction =
   | { readonly type: 'complete'; readonly epoch: Epoch }
   | { readonly type: 'stop' }
 
+/** A worker that has heard nothing yet. */
 export const initialWorker: WorkerProtocol = {
+  jobId: undefined,
   term: 0,
   generation: 0,
   highest: 0,
@@ -58,11 +66,24 @@ export const initialWorker: WorkerProtocol = {
   stopping: false,
 }
 
+/** What one message of orders means. Actions are to be done in order. */
 export const stepWorker = (
   state: WorkerProtocol,
   orders: Orders,
 ): readonly [WorkerProtocol, readonly WorkerAction[]] => {
-  if (orders.term < state.term || state.stopping) return [state, []] // W1
+  if (state.stopping) return [state, []]
+  if (state.jobId !== undefined && state.jobId !== orders.jobId) {
+    const [next, actions] = stepWorker(initialWorker, orders) // W6
+    return [next, state.generation === 0 ? actions : [{ type: 'dispose' }, ...actions]]
+  }
+  return obey({ ...state, jobId: orders.jobId }, orders)
+}
+
+const obey = (
+  state: WorkerProtocol,
+  orders: Orders,
+): readonly [WorkerProtocol, readonly WorkerAction[]] => {
+  if (orders.term < state.term) return [state, []] // W1
   const current = { ...state, term: orders.term }
   switch (orders.phase) {
     case 'stop': {

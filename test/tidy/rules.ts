@@ -194,6 +194,12 @@ export const honestyViolations = (file: SourceFacts): readonly string[] => [
   ...file.unrun.map(({ name, line }) => `${file.path}:${line} has a ${name}`),
 ]
 
+/** Exported names that nothing explains. */
+export const documentationViolations = (file: SourceFacts): readonly string[] =>
+  [...file.exported]
+    .filter(([, { documented }]) => !documented)
+    .map(([name]) => `${file.path}: ${name} has no doc comment`)
+
 /** Import cycles, each once, of imports that load something; types may refer to each other. */
 export const cycles = (files: readonly SourceFacts[]): readonly string[] => {
   const graph = new Map(files.map(file => [file.path, loaded(file)]))

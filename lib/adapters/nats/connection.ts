@@ -22,6 +22,7 @@ import {
 import { messageOf, type StreamError, streamError } from '../../errors.js'
 import { jetStreamAdvice, thrownError } from './errors.js'
 
+/** What `connectNats` takes. */
 export interface NatsOptions {
   /**
    * `nats://[user:password@|token@]host[:port]`, several separated by commas. `tls://` demands TLS.
@@ -150,7 +151,8 @@ const unfit = async (
   connection: NatsConnection,
   manager: JetStreamManager,
 ): Promise<StreamError | undefined> => {
-  const version = connection.info?.version ?? '0.0.0'
+  // Read before anything is asked: a connection that breaks forgets what the server said of itself.
+  const { version = '0.0.0', jetstream } = connection.info ?? {}
   if (tooOld(version)) {
     return streamError('refused', `The NATS server at ${address} has version ${version}.`, {
       next: `Install nats-server ${oldestServer.join('.')} or newer.`,
@@ -161,8 +163,9 @@ const unfit = async (
     return undefined
   } catch (thrown) {
     const error = thrownError(`ask the NATS server at ${address} about JetStream`, thrown)
-    // It may be going down or coming up just now: that is no reason for people to act.
-    if (connection.info?.jetstream === true) return error
+    const nobodyAnswers = thrown instanceof NatsError && thrown.code === '503'
+    // A server that died or hangs has not said no.
+    if (jetstream === true && !nobodyAnswers) return error
     return streamError('refused', `The NATS server at ${address} runs without JetStream.`, {
       next: jetStreamAdvice,
       cause: thrown,

@@ -18,6 +18,7 @@ import { isPattern, isStreamName } from './subjects.js'
 /** A consumer that nobody pulls from for so long disappears. */
 export const consumerInactiveMs = 30_000
 
+/** A consumer that exists, and the stream as it was then. */
 export interface OpenedConsumer {
   readonly name: string
   /** Stream sequence that it starts at, or the next one that exists (NC2). */

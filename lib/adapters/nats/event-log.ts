@@ -28,6 +28,7 @@ import { SharedAckPublisher } from './publisher.js'
 import { openReader } from './reader.js'
 import { isPattern, isStreamName } from './subjects.js'
 
+/** What `natsEventLog` takes besides the link. */
 export interface NatsEventLogOptions {
   /** After so long without an acknowledgement a publish is `timed-out`. */
   readonly ackTimeoutMs?: number

@@ -36,6 +36,7 @@ export const pullTiming = {
 /** Largest credit in bytes: the server cuts off clients with 64 MiB unread. */
 export const creditBytesMax = 32 * 1024 * 1024
 
+/** One request for messages, as it is sent to the server. */
 export interface PullRequest {
   readonly id: number
   readonly messages: number
@@ -49,6 +50,7 @@ interface OpenRequest extends PullRequest {
   ticks: number
 }
 
+/** What one reader has asked for, may still get, and should ask for next. */
 export class PullCredit {
   private readonly messagesEach: number
   private readonly bytesEach: number

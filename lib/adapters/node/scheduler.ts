@@ -1,6 +1,7 @@
 /** Time of this process. */
 import type { Scheduler } from '../../ports/scheduler.js'
 
+/** The scheduler of a real process. */
 export const nodeScheduler: Scheduler = {
   now: () => performance.now(),
   wallClock: () => Date.now(),

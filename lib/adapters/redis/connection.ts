@@ -12,6 +12,7 @@ import { Redis, type RedisOptions } from 'ioredis'
 import { messageOf, type StreamError, streamError } from '../../errors.js'
 import { redisError } from './errors.js'
 
+/** What a connection is for: the first fails fast, the second queues and resends. */
 export type RedisRole = 'control' | 'snapshots'
 
 /** Changes of an established connection. Tries in between are not reported. */
@@ -19,6 +20,7 @@ export type RedisStatus =
   | { readonly type: 'lost'; readonly error: StreamError }
   | { readonly type: 'restored' }
 
+/** An established connection. */
 export interface RedisConnection {
   readonly redis: Redis
   /** The server without credentials, for messages. */
@@ -27,6 +29,7 @@ export interface RedisConnection {
   close(): Promise<void>
 }
 
+/** What `connectRedis` takes. */
 export interface RedisRequest {
   /** `redis://user:password@host:port/db`, or `rediss://` for TLS. */
   readonly url: string

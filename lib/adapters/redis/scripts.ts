@@ -16,6 +16,7 @@
 import { createHash } from 'node:crypto'
 import type { Redis } from 'ioredis'
 
+/** One atomic step: its text, and the digest that the server knows it by. */
 export interface Script {
   readonly lua: string
   readonly sha: string

@@ -1,0 +1,2 @@
+/** Exports something, but no job. */
+export default { name: 'counts' }

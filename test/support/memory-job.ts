@@ -1,0 +1,271 @@
+/**
+ * A whole job in one process and in virtual time: coordinator, one worker per subtask, and a
+ * supervisor that starts again what dies, on the ports in memory.
+ */
+import * as E from 'fp-ts/lib/Either.js'
+import { claimJob } from '../../actors/claim.js'
+import { CoordinatorActor } from '../../actors/coordinator.js'
+import { describeNote } from '../../actors/describe.js'
+import { nudgeWorkerExited } from '../../actors/nudges.js'
+import { WorkerActor } from '../../actors/worker.js'
+import { deserialize, serialize } from '../../lib/adapters/codec/v8.js'
+import { partDigest } from '../../lib/adapters/digest.js'
+import { streamError } from '../../lib/errors.js'
+import type { Job } from '../../lib/job/graph.js'
+import { type Plan, plan } from '../../lib/job/plan.js'
+import { validate } from '../../lib/job/validate.js'
+import type { Digests, RecordCodec } from '../../lib/ports/record-codec.js'
+import type { CoordinatorSettings, EndStatus, Note } from '../../lib/protocol/coordinator.js'
+import { exponentialDelay } from '../../lib/protocol/retry.js'
+import { MemoryBroker } from './memory-broker.js'
+import { MemoryPostOffice, memoryControlBus } from './memory-control-bus.js'
+import { memoryEventLog } from './memory-event-log.js'
+import { memoryJobStore } from './memory-job-store.js'
+import { MemoryRedis } from './memory-redis.js'
+import { memorySnapshotStore } from './memory-snapshot-store.js'
+import { MemoryProcess, memoryScheduler, VirtualTime } from './memory-time.js'
+import { type Hooks, MemoryWire } from './memory-wire.js'
+
+export const memoryCodec: RecordCodec = {
+  serialize: value => {
+    try {
+      return E.right(serialize(value))
+    } catch (cause) {
+      return E.left(streamError('invalid', 'a record cannot be serialized', { cause }))
+    }
+  },
+  deserialize,
+}
+
+export const memoryDigests: Digests = {
+  hash: bytes => partDigest([bytes]),
+  part: partDigest,
+}
+
+/** The plan of a job that must be valid. */
+export const planOf = (job: Job): Plan => {
+  const valid = validate(job.graph)
+  if (E.isRight(valid)) return plan(valid.right)
+  throw new Error(valid.left.map(p => `${p.path}: ${p.found}`).join('; '))
+}
+
+export interface WorldOptions {
+  readonly job: Job
+  readonly seed?: number
+  /** Of every way between a process and a server; up to twice as long by chance. */
+  readonly latencyMs?: number
+  /** Time that a look at the clock takes. */
+  readonly readingMs?: number
+}
+
+/** How a job ended, as its supervisor sees it. */
+export interface WorldOutcome {
+  readonly status: EndStatus | 'fenced' | 'refused'
+  readonly reason: string | undefined
+}
+
+const coordinatorRole = 'coordinator'
+const leaseMs = 10_000
+const respawnMs = 50
+const wordMs = 15_000
+
+const settingsOf = (of: Plan, term: number, jobId: string): CoordinatorSettings => {
+  const { checkpoint, limits, maxParallelism } = of.graph
+  const sources = of.chains.filter(chain => chain.members[0]?.type === 'source')
+  const ids = new Set(sources.map(chain => chain.id))
+  const isBounded = sources.every(({ members: [first] }) => {
+    if (first?.type !== 'source') return false
+    return first.source.type === 'iterable-source' || first.source.end !== undefined
+  })
+  return {
+    term,
+    jobId,
+    graph: of.fingerprint,
+    subtasks: of.subtasks.map(subtask => subtask.id),
+    maxParallelism,
+    sources: new Set(of.subtasks.filter(s => ids.has(s.chain)).map(s => s.id)),
+    bounded: isBounded,
+    checkpoints: {
+      intervalMs: checkpoint?.intervalMs,
+      minPauseMs: checkpoint?.minPauseMs ?? 0,
+      timeoutMs: checkpoint?.timeoutMs ?? 600_000,
+      maxConcurrent: 1,
+    },
+    restart: exponentialDelay({
+      initialMs: 1_000,
+      maxMs: 60_000,
+      multiplier: 1.5,
+      jitter: 0.1,
+      resetAfterMs: 3_600_000,
+    }),
+    heartbeatTimeoutMs: limits.heartbeatTimeoutMs,
+    stallTimeoutMs: limits.stallTimeoutMs,
+    deployTimeoutMs: 120_000,
+    stopTimeoutMs: 10_000,
+    ordersEveryMs: limits.heartbeatMs,
+  }
+}
+
+export class JobWorld {
+  readonly plan: Plan
+  readonly time: VirtualTime
+  readonly broker: MemoryBroker
+  readonly redis: MemoryRedis
+  readonly office = new MemoryPostOffice()
+  readonly hooks: Hooks = {}
+  /** What happened, in words. */
+  readonly told: string[] = []
+  readonly notes: Note[] = []
+  /** What runs now, by role. */
+  readonly processes = new Map<string, MemoryProcess>()
+  outcome: WorldOutcome | undefined
+  readonly #options: WorldOptions
+  #born = 0
+
+  constructor(options: WorldOptions) {
+    this.#options = options
+    this.plan = planOf(options.job)
+    this.time = new VirtualTime(options.seed ?? 1)
+    this.broker = new MemoryBroker(this.time)
+    this.redis = new MemoryRedis(this.time)
+  }
+
+  /** Starts everything: what `sluice up` does. */
+  start(): void {
+    this.#startCoordinator()
+    for (const { id } of this.plan.subtasks) this.#startWorker(id)
+  }
+
+  /** Kills a role's process; its supervisor notices, tells, and starts another. */
+  kill(role: string): void {
+    const process = this.processes.get(role)
+    if (process === undefined) return
+    process.kill()
+    this.processes.delete(role)
+    this.told.push(`${role} is killed`)
+    this.#later(respawnMs, () => {
+      if (role === coordinatorRole) this.#startCoordinator()
+      else {
+        this.#tellExit(process.name)
+        this.#startWorker(role)
+      }
+    })
+  }
+
+  async untilEnded(limitMs = 600_000): Promise<WorldOutcome> {
+    await this.time.run('the end of the job', () => this.outcome !== undefined, limitMs)
+    return this.outcome ?? { status: 'failed', reason: 'it did not end' }
+  }
+
+  /** JSON values on a stream, in order. */
+  published(stream: string): readonly unknown[] {
+    return this.broker
+      .content(stream)
+      .map(({ payload }): unknown => JSON.parse(new TextDecoder().decode(payload)))
+  }
+
+  /** A new process and its connections. */
+  connect(name: string) {
+    const { time, broker, redis, office, hooks } = this
+    const mean = this.#options.latencyMs ?? 1
+    const latencyMs = (): number => mean * (0.5 + time.random())
+    const process = new MemoryProcess(name, time)
+    const nats = new MemoryWire({ time, process, latencyMs, timeoutMs: 2_000, hooks })
+    const store = new MemoryWire({ time, process, latencyMs, timeoutMs: 2_000, hooks })
+    return {
+      process,
+      log: memoryEventLog(broker, nats),
+      bus: memoryControlBus(office, nats),
+      store: memoryJobStore(redis, store),
+      snapshots: memorySnapshotStore(redis, store),
+      scheduler: memoryScheduler(time, process, this.#options.readingMs ?? 0),
+    }
+  }
+
+  #later(ms: number, act: () => void): void {
+    this.time.after(ms, () => {
+      if (this.outcome === undefined) act()
+    })
+  }
+
+  #startWorker(subtask: string): void {
+    this.#born += 1
+    const worker = `${subtask}-${this.#born}`
+    const { process, log, bus, snapshots, scheduler } = this.connect(worker)
+    this.processes.set(subtask, process)
+    new WorkerActor({
+      plan: this.plan,
+      worker,
+      pid: this.#born,
+      slots: 1,
+      only: [subtask],
+      freeze: true,
+      ports: { log, bus, snapshots, scheduler, codec: memoryCodec, digests: memoryDigests },
+      onStopped: () => {
+        process.kill()
+        this.processes.delete(subtask)
+        // The coordinator's word follows, unless it died before it could give it.
+        this.#later(wordMs, () => this.#startWorker(subtask))
+      },
+      onTrouble: error => this.told.push(`${worker}: ${error.message}`),
+    }).start()
+  }
+
+  #startCoordinator(): void {
+    this.#born += 1
+    const ports = this.connect(`${coordinatorRole}-${this.#born}`)
+    this.processes.set(coordinatorRole, ports.process)
+    void this.#coordinate(ports)
+  }
+
+  async #coordinate(ports: ReturnType<JobWorld['connect']>): Promise<void> {
+    const { plan: of } = this
+    const request = {
+      job: of.job,
+      run: 'run',
+      graph: of.fingerprint,
+      leaseMs,
+      fresh: false,
+      onWaiting: () => {},
+    }
+    const claimed = await claimJob(request, ports)
+    if (E.isLeft(claimed)) {
+      // A supervisor starts the role again unless a person has to do something first.
+      if (claimed.left.type === 'timed-out') this.kill(coordinatorRole)
+      else this.#end({ status: 'refused', reason: claimed.left.message })
+      return
+    }
+    if (claimed.right.type === 'ended') {
+      this.#end({ status: claimed.right.status, reason: claimed.right.reason })
+      return
+    }
+    const { claim } = claimed.right
+    new CoordinatorActor({
+      plan: of,
+      claim,
+      run: 'run',
+      leaseMs,
+      settings: settingsOf(of, claim.term, claim.jobId),
+      ports,
+      onNote: note => {
+        this.notes.push(note)
+        this.told.push(describeNote(note))
+      },
+      onState: () => {},
+      onEnded: ({ phase }) => {
+        if (phase.type === 'ended') this.#end({ status: phase.status, reason: phase.reason })
+        if (phase.type === 'fenced') this.#end({ status: 'fenced', reason: phase.reason })
+      },
+    }).start()
+  }
+
+  #end(outcome: WorldOutcome): void {
+    this.outcome = outcome
+    this.told.push(`the job is ${outcome.status}`)
+  }
+
+  #tellExit(worker: string): void {
+    const { bus } = this.connect('supervisor')
+    nudgeWorkerExited(bus, this.plan.job, worker, 'killed')
+  }
+}
