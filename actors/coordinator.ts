@@ -59,6 +59,8 @@ export interface CoordinatorOptions {
   readonly onEnded: (state: CoordinatorState) => void
 }
 
+const isGone = ({ type }: StreamError): boolean => type === 'lost' || type === 'corrupt'
+
 type Unstamped = CoordinatorEvent extends infer Event
   ? Event extends CoordinatorEvent
     ? Omit<Event, 'now' | 'random'>
@@ -205,17 +207,23 @@ export class CoordinatorActor {
     this.options.onNote(note)
   }
 
-  /** A fenced claim ends this coordinator, whatever it was doing. True if it was that. */
-  private fencedBy(error: StreamError): boolean {
-    if (error.type !== 'fenced') return false
-    this.dispatch({ type: 'fenced', reason: error.message })
+  /**
+   * A fenced claim ends this coordinator, whatever it was doing; a store that has lost the job ends the
+   * job, which could never again complete a checkpoint. True if it was one of these.
+   */
+  private endedBy(error: StreamError): boolean {
+    if (error.type === 'fenced') this.dispatch({ type: 'fenced', reason: error.message })
+    else if (isGone(error)) {
+      const next = error.next === undefined ? '' : `. ${error.next}`
+      this.dispatch({ type: 'store-lost', reason: `${error.message}${next}` })
+    } else return false
     return true
   }
 
   private async beginGeneration(): Promise<void> {
     const begun = await this.options.ports.store.beginGeneration(this.options.claim)()
     if (E.isRight(begun)) this.dispatch({ type: 'generation-begun', ...begun.right })
-    else if (!this.fencedBy(begun.left))
+    else if (!this.endedBy(begun.left))
       this.dispatch({ type: 'generation-failed', error: begun.left })
   }
 
@@ -261,15 +269,25 @@ export class CoordinatorActor {
   private async allocate(generation: Generation): Promise<void> {
     const epoch = await this.options.ports.store.allocate(this.options.claim, generation)()
     if (E.isRight(epoch)) this.dispatch({ type: 'epoch-allocated', generation, epoch: epoch.right })
-    else if (!this.fencedBy(epoch.left))
+    else if (!this.endedBy(epoch.left))
       this.dispatch({ type: 'allocation-failed', generation, error: epoch.left })
   }
 
-  private async commit(effect: Extract<CoordinatorEffect, { type: 'commit' }>): Promise<void> {
+  /**
+   * `at` is when it was first tried: the store tells a repeat of what it has committed from another
+   * coordinator's checkpoint by the very same manifest.
+   */
+  private async commit(
+    effect: Extract<CoordinatorEffect, { type: 'commit' }>,
+    at = {
+      wall: this.options.ports.scheduler.wallClock(),
+      now: this.options.ports.scheduler.now(),
+    },
+  ): Promise<void> {
     const { claim, plan, ports } = this.options
     const { generation, checkpoint, parts } = effect
-    const now = ports.scheduler.wallClock()
-    const durationMs = ports.scheduler.now() - checkpoint.registeredAt
+    const now = at.wall
+    const durationMs = at.now - checkpoint.registeredAt
     const { epoch, final } = checkpoint
     const manifest: Manifest = {
       version: 1,
@@ -317,13 +335,13 @@ export class CoordinatorActor {
       return
     }
     const error = outcome.left
-    if (this.fencedBy(error)) return
+    if (this.endedBy(error)) return
     this.note({ type: 'store-trouble', doing: `completing checkpoint ${epoch}`, error })
     if (error.type === 'timed-out' || error.type === 'unavailable') {
       // Unknown outcome: asked again, never assumed (P5). A newer generation re-reads the truth itself.
       this.retry(() => {
         if ('generation' in this.state.phase && this.state.phase.generation === generation)
-          void this.commit(effect)
+          void this.commit(effect, at)
       })
       return
     }
@@ -352,7 +370,7 @@ export class CoordinatorActor {
       reason: `${reason}: ${facts}`,
     }
     const recorded = await ports.store.recordAborted(claim, entry, plan.graph.limits.historyMax)()
-    if (E.isLeft(recorded) && !this.fencedBy(recorded.left)) {
+    if (E.isLeft(recorded) && !this.endedBy(recorded.left)) {
       this.note({
         type: 'store-trouble',
         doing: `recording aborted checkpoint ${epoch}`,
@@ -367,46 +385,57 @@ export class CoordinatorActor {
   }: Extract<CoordinatorEffect, { type: 'set-status' }>): Promise<void> {
     const { claim, ports } = this.options
     const set = await ports.store.setStatus(claim, status, reason)()
-    if (E.isLeft(set) && !this.fencedBy(set.left)) {
+    if (E.isLeft(set) && !this.endedBy(set.left)) {
       this.note({ type: 'store-trouble', doing: `recording status '${status}'`, error: set.left })
     }
   }
 
-  /** The store's word first: what comes after only tidies up. */
+  /**
+   * The store's word last: a coordinator that dies before it is followed by one that does all of this
+   * again, and after it by none.
+   */
   private async endJob(effect: Extract<CoordinatorEffect, { type: 'end-job' }>): Promise<void> {
     const { claim, ports } = this.options
     const { status, reason } = effect
     const keep = status === 'failed'
+    const tidied = await this.tidy(keep)
+    if (E.isLeft(tidied)) {
+      this.note({ type: 'store-trouble', doing: "removing the job's streams", error: tidied.left })
+      // Out of reach for now; after any other answer asking again is of no use.
+      if (tidied.left.type === 'unavailable' || tidied.left.type === 'timed-out') {
+        this.retry(() => void this.endJob(effect))
+        return
+      }
+    }
     const ended = await ports.store.end(claim, status, {
       ...(reason === undefined ? {} : { reason }),
       ...(keep ? {} : { ttlMs: endedTtlMs }),
     })()
     if (E.isLeft(ended)) {
-      if (this.fencedBy(ended.left)) return
+      if (this.endedBy(ended.left) && ended.left.type === 'fenced') return
       this.note({ type: 'store-trouble', doing: 'ending the job', error: ended.left })
-      this.retry(() => void this.endJob(effect))
-      return
+      if (!isGone(ended.left)) {
+        this.retry(() => void this.endJob(effect))
+        return
+      }
     }
-    await this.tidy(keep)
     this.dispatch({ type: 'job-ended' })
   }
 
-  private async tidy(keep: boolean): Promise<void> {
+  /** Removes the job's own streams; those of a failed job's identity and dead letters are kept. */
+  private async tidy(keep: boolean): Promise<E.Either<StreamError, void>> {
     const { plan, ports } = this.options
     const { job } = plan
-    const trouble = (error: StreamError): void =>
-      this.note({ type: 'store-trouble', doing: "removing the job's streams", error })
     const removed = await this.removeMailboxes(Number.POSITIVE_INFINITY)
-    if (E.isLeft(removed)) trouble(removed.left)
-    if (keep) return
-    const identity = await ports.log.remove(identityStream(job))()
-    if (E.isLeft(identity)) trouble(identity.left)
+    if (E.isLeft(removed) || keep) return removed
     const dead = await ports.log.facts(deadLetterStream(job))()
+    if (E.isLeft(dead) && dead.left.type !== 'missing') return dead
     // Dead letters outlive the job; a stream without any is of no use to anybody.
     if (E.isRight(dead) && dead.right.messages === 0) {
       const gone = await ports.log.remove(deadLetterStream(job))()
-      if (E.isLeft(gone)) trouble(gone.left)
+      if (E.isLeft(gone)) return gone
     }
+    return ports.log.remove(identityStream(job))()
   }
 
   private retry(action: () => void): void {
@@ -432,7 +461,7 @@ export class CoordinatorActor {
     const renewed = await ports.store.renew(claim, run, leaseMs)()
     if (E.isLeft(renewed)) {
       const ending = this.state.phase.type === 'stopping' && this.state.phase.ending
-      if (ending || this.fencedBy(renewed.left)) return
+      if (ending || this.endedBy(renewed.left)) return
       this.note({ type: 'store-trouble', doing: 'renewing the lease', error: renewed.left })
     } else if (renewed.right.cancelRequested && !this.cancelSeen) {
       this.cancelSeen = true

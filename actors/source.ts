@@ -108,11 +108,15 @@ const firstPosition = (source: JetStreamSource<unknown>, facts: StreamFacts): Je
     type: 'jetstream',
     stream: source.stream,
     createdAt: facts.createdAt,
-    offset: before,
+    // What was gone before the job began is not missed by it.
+    offset: before === undefined ? undefined : Math.max(before, facts.firstSequence - 1),
     hash: undefined,
     end: end === undefined ? undefined : end.at === 'last' ? facts.lastSequence : end.sequence,
   }
 }
+
+/** Ticks without a message between two looks at whether the end has been reached. */
+const ticksPerLook = 10
 
 class JetStreamHead implements SourceHead {
   private queue: LogMessage[] = []
@@ -122,6 +126,13 @@ class JetStreamHead implements SourceHead {
   private reader: LogReader | undefined
   private paused = false
   private isEnded = false
+  private disposed = false
+  /** Up to here no message was cut off the stream's front before it was read. */
+  private unbrokenThrough = 0
+  private looking = false
+  private idleTicks = 0
+  /** Nothing up to the end is left to be read. */
+  private exhausted = false
   private readonly decoder = new TextDecoder('utf-8', { fatal: true })
 
   constructor(
@@ -171,10 +182,11 @@ class JetStreamHead implements SourceHead {
 
   private work(until: number): PumpOutcome {
     const { host } = this
+    if (this.exhausted) this.finish()
     for (let count = 1; this.next < this.queue.length; count += 1) {
       if (host.gate.closed) return 'blocked'
       const message = this.queue[this.next]
-      if (message === undefined) break
+      if (message === undefined || !this.isUnbroken(message.sequence)) break
       this.next += 1
       if (!this.take(message)) return 'idle'
       if ((count & clockMask) === 0 && host.scheduler.now() >= until) return 'yield'
@@ -193,12 +205,72 @@ class JetStreamHead implements SourceHead {
   }
 
   abort(): void {}
-  tick(): void {}
+
+  tick(): void {
+    const { end } = this.from
+    const isIdle = this.next >= this.queue.length && !this.isEnded && this.reader !== undefined
+    if (end === undefined || !isIdle) return
+    this.idleTicks += 1
+    if (this.idleTicks % ticksPerLook === 0) this.lookForEnd(end)
+  }
 
   dispose(): void {
+    this.disposed = true
     this.reader?.close()
     this.queue = []
     this.next = 0
+  }
+
+  /**
+   * Whether everything up to a message was read or removed one by one. A stream whose limits, or a
+   * purge, cut off its front moves an unhurried reader on in silence. Behind a filter nobody can
+   * tell what was cut off, so that there it is checked on restore only.
+   */
+  private isUnbroken(sequence: number): boolean {
+    const { offset, source } = this
+    if (source.subject !== undefined || offset === undefined) return true
+    if (sequence === offset + 1 || sequence <= this.unbrokenThrough) return true
+    const through = this.queue.at(-1)?.sequence ?? sequence
+    this.look(async () => {
+      const facts = await this.host.log.facts(source.stream)()
+      if (this.disposed) return
+      if (E.isLeft(facts)) {
+        if (facts.left.type === 'missing') this.host.onFailed(explainMissing(source, facts.left))
+        return
+      }
+      const hashAtOffset = undefined
+      const verdict = verifyPosition({ ...this.from, offset }, { ...facts.right, hashAtOffset })
+      if (E.isLeft(verdict)) this.host.onFailed(verdict.left)
+      else this.unbrokenThrough = through
+    })
+    return false
+  }
+
+  /**
+   * The message at the end may have been removed, or be of another subject: then nothing ever comes that
+   * says that the end is reached. The stream's end is read before its last message, so that nothing that
+   * is still to come is overlooked.
+   */
+  private lookForEnd(end: number): void {
+    const { log } = this.host
+    const { stream, subject } = this.source
+    this.look(async () => {
+      const facts = await log.facts(stream)()
+      if (E.isLeft(facts) || facts.right.lastSequence < end) return
+      const last = await log.last(stream, subject ?? '>')()
+      if (E.isLeft(last)) return
+      this.exhausted = (last.right?.sequence ?? 0) <= (this.offset ?? 0)
+    })
+  }
+
+  /** One question at a time. One that was not answered is asked again: ticks go on. */
+  private look(ask: () => Promise<void>): void {
+    if (this.looking) return
+    this.looking = true
+    void ask().then(() => {
+      this.looking = false
+      if (!this.disposed) this.host.onArrived()
+    })
   }
 
   /** One message. False when the source has come to its end. */
@@ -245,7 +317,6 @@ class JetStreamHead implements SourceHead {
     this.reader?.close()
     this.queue = []
     this.next = 0
-    // The stream may have ended on another subject's message, or on a removed one.
     this.host.onEnded()
   }
 

@@ -266,7 +266,9 @@ export class SubtaskActor {
     const { ports, restore } = this.options
     for (const options of this.wantedOutputs()) {
       const prepared = snapshot?.outputs.get(options.id) ?? []
-      const restored = restore === undefined ? undefined : { epoch: restore.epoch, prepared }
+      // An output without checkpoints has nothing to restore, though the job's last one is a checkpoint.
+      const isNew = restore === undefined || options.mode === 'direct'
+      const restored = isNew ? undefined : { epoch: restore.epoch, prepared }
       const output = await openOutput({ ...options, restored }, ports, {
         onRecovered: () => this.settleRestore(),
         onCommitted: () => this.options.onChange(),
@@ -296,7 +298,12 @@ export class SubtaskActor {
         identity: { job: jobId, sink: vertex.id, subtask: index },
         subject,
         stream: vertex.sink.stream,
-        create: { name: alone ? name : `${name}-${index}`, subjects: [subject] },
+        // Streams of their own, so that no sink subtask disturbs another's predictions; one stream for
+        // all of them where the user named it.
+        create:
+          alone || vertex.sink.stream === undefined
+            ? { name: alone ? name : `${name}-${index}`, subjects: [subject] }
+            : { name, subjects: [`${vertex.sink.subject}.*`] },
       })
     }
     if (this.mayDeadLetter()) {
@@ -392,10 +399,14 @@ export class SubtaskActor {
     invariant(vertex?.type === 'sink' && output !== undefined, 'plan', id)
     const { codec } = vertex
     const bytesMax = this.options.plan.graph.limits.sinkPendingBytesMax
+    const recordBytesMax = recordBytesMaxOf(this.options.ports.log)
     return record => {
       const text = JSON.stringify(codec === undefined ? record : codec.encode(record))
       if (text === undefined) throw notJson(id, record)
-      output.add(encoder.encode(text))
+      const payload = encoder.encode(text)
+      if (payload.byteLength > recordBytesMax)
+        throw tooLarge(id, payload.byteLength, recordBytesMax)
+      output.add(payload)
       if (output.pendingBytes > bytesMax) throw tooMuchPending(id, bytesMax)
     }
   }
@@ -631,7 +642,7 @@ export class SubtaskActor {
       at: ports.scheduler.wallClock(),
       ...letter,
     }
-    this.outputs.get(deadLetters)?.add(encoder.encode(JSON.stringify(envelope)))
+    this.outputs.get(deadLetters)?.add(encodeLetter(envelope, recordBytesMaxOf(ports.log)))
   }
 
   // --- snapshots --------------------------------------------------------------------------------
@@ -793,6 +804,35 @@ const errorOf = (thrown: unknown): StreamError => {
 
 /** Stream names hold no dots, spaces or wildcards. */
 const streamNameOf = (id: string): string => token(id.toUpperCase())
+
+/** Room for our headers in a message, and for a section's own bytes in a chunk. */
+const envelopeBytesMax = 4 * 1024
+const chunkBytesMax = 1024 * 1024
+const reasonCharsMax = 4 * 1024
+
+/**
+ * The largest record that a message and a snapshot's chunk can hold. Checked before the record is part of
+ * a checkpoint: behind one that can never be published, the sink would be stuck for ever.
+ */
+const recordBytesMaxOf = ({ payloadBytesMax }: EventLog): number =>
+  Math.min(payloadBytesMax, chunkBytesMax) - envelopeBytesMax
+
+/** Bad input must not stop the job by being large, or not JSON: its place in the source stays known. */
+const encodeLetter = (letter: Readonly<Record<string, unknown>>, bytesMax: number): Uint8Array => {
+  const reason = String(letter.reason).slice(0, reasonCharsMax)
+  const whole = E.tryCatch(() => encoder.encode(JSON.stringify({ ...letter, reason })), messageOf)
+  if (E.isRight(whole) && whole.right.byteLength <= bytesMax) return whole.right
+  const omitted = E.isLeft(whole) ? whole.left : `${whole.right.byteLength} bytes are too many`
+  const { raw: _raw, record: _record, ...rest } = letter
+  return encoder.encode(JSON.stringify({ ...rest, reason, omitted }))
+}
+
+const tooLarge = (sink: string, bytes: number, bytesMax: number): SluiceError =>
+  new SluiceError(
+    streamError('full', `sink '${sink}' got a record of ${bytes} bytes, ${bytesMax} are possible`, {
+      next: 'Make the records smaller.',
+    }),
+  )
 
 const notJson = (sink: string, record: unknown): SluiceError =>
   new SluiceError(

@@ -52,6 +52,8 @@ const onLeave = (leave: () => void, onMessage: (message: ToChild) => void): void
     return
   }
   process.on('disconnect', () => process.exit(exitCodes.failed))
+  // A supervisor that died while this process was still starting: nobody will say so any more.
+  if (!process.connected) process.exit(exitCodes.failed)
   // The terminal's Ctrl-C reaches every process of its group; the supervisor says when to go.
   process.on('SIGINT', () => {})
   process.on('SIGTERM', () => {})
@@ -101,6 +103,7 @@ export const coordinatorCommand = async (
   if (E.isLeft(plan)) return reportError(printer, plan.left)
   const { job } = plan.right
   let lastProgress = 0
+  let lastPhase: string | undefined
   const running = await runCoordinator({
     ...options,
     plan: plan.right,
@@ -110,8 +113,10 @@ export const coordinatorCommand = async (
       report(printer, { type: 'note', name: note.type, text: describeNote(note), facts: note }),
     onState: state => {
       const now = performance.now()
-      if (now - lastProgress < progressEveryMs) return
+      // The supervisor acts on the phase.
+      if (state.phase.type === lastPhase && now - lastProgress < progressEveryMs) return
       lastProgress = now
+      lastPhase = state.phase.type
       report(printer, { type: 'progress', progress: progressOf(state) })
     },
   })

@@ -3,9 +3,16 @@
  *
  * The hot path: per record one call per operator, no promise, no allocation of ours. Contexts are
  * made once and reused, which is why they are valid only during `receive`.
+ *
+ * Invariants
+ *   H1. A record that an actor with `skip` or `dead-letter` fails on leaves no trace: its emits are
+ *       held until it succeeds, its state is put back.
+ *   H2. What happens behind an `emit` is not the emitting actor's doing: it is neither blamed for it
+ *       nor able to hide it, whatever it catches.
+ *   H3. Outside of `receive` a context refuses everything: what a timer or a promise emits would
+ *       belong to no checkpoint.
  */
-import { messageOf, SluiceError } from '../errors.js'
-import { InvariantViolation } from '../invariant.js'
+import { messageOf } from '../errors.js'
 import type { Context, KeyedState } from '../job/contracts.js'
 import type { AnyActor, JobGraph } from '../job/graph.js'
 import type { Chain } from '../job/plan.js'
@@ -61,6 +68,7 @@ export const compileChain = (
   outputs: ChainOutputs,
 ): ChainProgram => {
   const heads: ChainProgram[] = []
+  const fate: Fate = { failure: undefined }
   // Successors first: a member's collectors must exist when it is compiled.
   for (let index = chain.members.length - 1; index >= 0; index -= 1) {
     const targets: Collector[] = [...outputs.edges(index)]
@@ -68,11 +76,25 @@ export const compileChain = (
       const program = heads[next]
       if (program !== undefined) targets.push(record => program.receive(record, undefined, 0))
     }
-    heads[index] = compileMember(chain, index, subtask, fanOut(targets), outputs)
+    heads[index] = compileMember(chain, index, subtask, fanOut(targets), outputs, fate)
   }
   const head = heads[0]
   if (head === undefined) throw new Error(`chain ${chain.id} of ${graph.name} has no members`)
-  return head
+  return {
+    receive: (record, key, group) => {
+      try {
+        head.receive(record, key, group)
+      } catch (thrown) {
+        throw fate.failure === undefined ? thrown : fate.failure.thrown
+      }
+      if (fate.failure !== undefined) throw fate.failure.thrown // H2
+    },
+  }
+}
+
+/** The first thing thrown behind an `emit`, whatever the functions before it make of it (H2). */
+interface Fate {
+  failure: { readonly thrown: unknown } | undefined
 }
 
 const fanOut = (targets: readonly Collector[]): Collector => {
@@ -90,13 +112,14 @@ const compileMember = (
   subtask: number,
   emit: Collector,
   outputs: ChainOutputs,
+  fate: Fate,
 ): ChainProgram => {
   const vertex = chain.members[index]
   if (vertex === undefined || vertex.type === 'source') return { receive: emit }
   if (vertex.type === 'sink') return { receive: outputs.sink(vertex.id) }
   const state = outputs.state(vertex.id)
   return vertex.actor.onError === 'fail'
-    ? failing(vertex.id, vertex.actor, subtask, emit, state)
+    ? failing(vertex.id, vertex.actor, subtask, emit, state, fate)
     : lenient(vertex.id, vertex.actor, subtask, emit, state, outputs)
 }
 
@@ -105,6 +128,11 @@ interface MutableContext {
   key: Key | undefined
   subtask: number
   emit: Collector
+}
+
+/** Whether an actor handles a record right now (H3). */
+interface Turn {
+  active: boolean
 }
 
 /** An actor without state that reaches for it gets a sentence, not an undefined. */
@@ -124,44 +152,59 @@ const contextOf = (
   state: StateDriver | undefined,
 ): MutableContext => ({ state: state?.view ?? noState(operator), key: undefined, subtask, emit })
 
+const outside = (operator: string): Error =>
+  new Error(
+    `'${operator}' emitted outside of a record: ctx is valid only until receive returns, so emit before that`,
+  )
+
 const failing = (
   operator: string,
   actor: AnyActor,
   subtask: number,
   emit: Collector,
   state: StateDriver | undefined,
+  fate: Fate,
 ): ChainProgram => {
-  const ctx = contextOf(operator, subtask, emit, state)
+  const turn: Turn = { active: false }
+  const collect: Collector = record => {
+    if (!turn.active) throw outside(operator)
+    try {
+      emit(record)
+    } catch (thrown) {
+      fate.failure ??= { thrown }
+      throw thrown
+    }
+  }
+  const ctx = contextOf(operator, subtask, collect, state)
   const view: Context<unknown, unknown> = ctx
   const { receive } = actor
   return {
     receive: (record, key, group) => {
       ctx.key = key
       if (state !== undefined && key !== undefined) state.setCurrent(key, group)
+      turn.active = true
       try {
         const result: unknown = receive(view, record)
         if (result !== undefined) refuseResult(result)
-        state?.clearCurrent()
       } catch (thrown) {
-        throw isOurs(thrown) ? thrown : new UserCodeError(operator, thrown)
+        turn.active = false
+        state?.clearCurrent()
+        throw fate.failure?.thrown === thrown ? thrown : new UserCodeError(operator, thrown)
       }
+      turn.active = false
+      state?.clearCurrent()
     },
   }
 }
 
-/** Failures from downstream pass through a user's `receive` unchanged. */
-const isOurs = (thrown: unknown): boolean =>
-  thrown instanceof UserCodeError ||
-  thrown instanceof SluiceError ||
-  thrown instanceof InvariantViolation
-
 const refuseResult = (result: unknown): void => {
-  if (result instanceof Promise) {
-    throw new Error("'receive' returned a promise; it must finish its work before it returns")
-  }
+  if (!(result instanceof Promise)) return
+  // The record is refused already; what becomes of the promise must not end the process as well.
+  result.catch(() => {})
+  throw new Error("'receive' returned a promise; it must finish its work before it returns")
 }
 
-/** A record that fails leaves no trace: its emits are held until it succeeds, its state is put back. */
+/** Holds back what a record emits until it has succeeded (H1). */
 const lenient = (
   operator: string,
   actor: AnyActor,
@@ -171,30 +214,44 @@ const lenient = (
   outputs: ChainOutputs,
 ): ChainProgram => {
   let held: unknown[] = []
-  const ctx = contextOf(operator, subtask, record => held.push(record), state)
+  const turn: Turn = { active: false }
+  const collect: Collector = record => {
+    if (!turn.active) throw outside(operator)
+    held.push(record)
+  }
+  const ctx = contextOf(operator, subtask, collect, state)
   const view: Context<unknown, unknown> = ctx
-  const refused = (record: unknown, thrown: unknown): void => {
-    const reason = messageOf(thrown)
-    if (actor.onError === 'skip') outputs.onSkipped(operator, reason)
-    else outputs.onDeadLetter(operator, record, reason)
+  /** What was thrown, if anything was. */
+  const attempt = (record: unknown): { readonly thrown: unknown } | undefined => {
+    turn.active = true
+    try {
+      const result: unknown = actor.receive(view, record)
+      if (result !== undefined) refuseResult(result)
+      return undefined
+    } catch (thrown) {
+      return { thrown }
+    } finally {
+      turn.active = false
+    }
   }
   return {
     receive: (record, key, group) => {
       ctx.key = key
       held = []
-      if (state !== undefined && key !== undefined) state.setCurrent(key, group)
-      const before = state !== undefined && key !== undefined ? state.peek() : undefined
-      try {
-        const result: unknown = actor.receive(view, record)
-        if (result !== undefined) refuseResult(result)
-      } catch (thrown) {
-        if (state !== undefined && key !== undefined) state.revert(before)
-        refused(record, thrown)
+      const keyed = state !== undefined && key !== undefined
+      if (keyed) state.setCurrent(key, group)
+      const before = keyed ? state.peek() : undefined
+      const failure = attempt(record)
+      if (failure !== undefined && keyed) state.revert(before)
+      state?.clearCurrent()
+      if (failure === undefined) {
+        // Downstream failures are downstream's: they must not be taken for this actor's (H2).
+        for (const out of held) emit(out)
         return
       }
-      state?.clearCurrent()
-      // Downstream failures are downstream's: they must not be taken for this actor's.
-      for (const out of held) emit(out)
+      const reason = messageOf(failure.thrown)
+      if (actor.onError === 'skip') outputs.onSkipped(operator, reason)
+      else outputs.onDeadLetter(operator, record, reason)
     },
   }
 }

@@ -535,7 +535,7 @@ test('S9: a stream wrongly declared exclusive ends in a failure that names the s
   const { failures } = explore(t, options, isNamed, world => world.failures.length > 0)
   t.true(failures.size > 0)
   for (const failure of failures) {
-    t.regex(failure, /^conflict: .* somebody else writes .* record \d of epoch \d was refused/)
+    t.regex(failure, /^lost: .* somebody else writes .* record \d of epoch \d was refused/)
   }
 })
 

@@ -151,7 +151,8 @@ const unfit = async (
   connection: NatsConnection,
   manager: JetStreamManager,
 ): Promise<StreamError | undefined> => {
-  const version = connection.info?.version ?? '0.0.0'
+  // Read before anything is asked: a connection that breaks forgets what the server said of itself.
+  const { version = '0.0.0', jetstream } = connection.info ?? {}
   if (tooOld(version)) {
     return streamError('refused', `The NATS server at ${address} has version ${version}.`, {
       next: `Install nats-server ${oldestServer.join('.')} or newer.`,
@@ -162,7 +163,9 @@ const unfit = async (
     return undefined
   } catch (thrown) {
     const error = thrownError(`ask the NATS server at ${address} about JetStream`, thrown)
-    if (connection.info?.jetstream === true && error.type !== 'unavailable') return error
+    const nobodyAnswers = thrown instanceof NatsError && thrown.code === '503'
+    // A server that died or hangs has not said no.
+    if (jetstream === true && !nobodyAnswers) return error
     return streamError('refused', `The NATS server at ${address} runs without JetStream.`, {
       next: jetStreamAdvice,
       cause: thrown,

@@ -1,3 +1,4 @@
+import { createServer } from 'node:net'
 import test from 'ava'
 import { connectNats } from '../../../lib/adapters/nats/connection.js'
 import { natsEventLog } from '../../../lib/adapters/nats/event-log.js'
@@ -162,4 +163,29 @@ test('closing a link ends readers and publishes quietly', async t => {
     }),
   )
   t.is(late, 'unavailable')
+})
+
+test('a server that dies while it is asked about JetStream is out of reach, not without it', async t => {
+  const server = createServer(socket => {
+    socket.on('error', () => {})
+    socket.write(
+      'INFO {"version":"2.9.10","headers":true,"max_payload":1048576,"jetstream":true}\r\n',
+    )
+    socket.on('data', data => {
+      const text = data.toString('latin1')
+      if (text.includes('PING')) socket.write('PONG\r\n')
+      if (!text.includes('PUB $JS')) return
+      socket.destroy()
+      server.close()
+    })
+  })
+  const port = await new Promise<number>(resolve => {
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      resolve(typeof address === 'object' && address !== null ? address.port : 0)
+    })
+  })
+  const url = `nats://127.0.0.1:${port}`
+  const error = await left(connectNats({ url, name: 'test', apiTimeoutMs: 500 }))
+  t.true(error.type === 'timed-out' || error.type === 'unavailable', error.type)
 })
