@@ -78,7 +78,16 @@ test('a sink of one millisecond per record holds back a fast source, and no proc
     const mib = [first, last, low, high].map(Math.round)
     t.log(`${name}: first ${mib[0]} MiB, last ${mib[1]}, lowest ${mib[2]}, highest ${mib[3]}`)
   }
-  t.log(samples.length, growthMax, recordsAheadMax, recordsOf(up), completed, publishedBefore, (await manager.streams.info(out)).state.messages, notesOf(up, 'checkpoint-completed').at(-1)?.text)
+  t.log(
+    samples.length,
+    growthMax,
+    recordsAheadMax,
+    recordsOf(up),
+    completed,
+    publishedBefore,
+    (await manager.streams.info(out)).state.messages,
+    notesOf(up, 'checkpoint-completed').at(-1)?.text,
+  )
   t.log(notesOf(up, 'checkpoint-completed').length)
   const cancel = await runCli(t, ['cancel', job], { servers })
   t.is(cancel.code, 0)
