@@ -312,8 +312,14 @@ export class IterableHead implements SourceHead {
   tick(): void {}
 
   dispose(): void {
-    this.iterator?.return?.()
+    const { iterator } = this
     this.iterator = undefined
+    try {
+      iterator?.return?.()
+    } catch (thrown) {
+      // What a user's generator throws at its end must not keep the rest from being let go of.
+      this.host.onFailed(this.broken(thrown).error)
+    }
   }
 
   private step(iterator: Iterator<unknown>): IteratorResult<unknown> {

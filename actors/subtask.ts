@@ -32,7 +32,7 @@ import {
   mailboxStream,
   parseSubtaskId,
 } from '../lib/protocol/addresses.js'
-import type { ChannelId, Epoch, Generation, Key, SubtaskId } from '../lib/protocol/ids.js'
+import type { ChannelId, Epoch, Generation, Key, KeyGroup, SubtaskId } from '../lib/protocol/ids.js'
 import { keyGroupOf, subtaskOf } from '../lib/protocol/key-group.js'
 import type { Manifest, PartRef } from '../lib/protocol/manifest.js'
 import type { Decline, Report, SubtaskState } from '../lib/protocol/messages.js'
@@ -375,7 +375,12 @@ export class SubtaskActor {
       const { keyOf } = partition
       const { maxParallelism } = this.options.plan.graph
       return record => {
-        const group = keyGroupOf(keyOf(record), maxParallelism)
+        let group: KeyGroup
+        try {
+          group = keyGroupOf(keyOf(record), maxParallelism)
+        } catch (thrown) {
+          throw badKey(edge.to, thrown)
+        }
         channels[subtaskOf(group, count, maxParallelism)]?.add(record)
       }
     }
@@ -393,9 +398,7 @@ export class SubtaskActor {
     const { codec } = vertex
     const bytesMax = this.options.plan.graph.limits.sinkPendingBytesMax
     return record => {
-      const text = JSON.stringify(codec === undefined ? record : codec.encode(record))
-      if (text === undefined) throw notJson(id, record)
-      output.add(encoder.encode(text))
+      output.add(encoder.encode(sinkText(id, codec, record)))
       if (output.pendingBytes > bytesMax) throw tooMuchPending(id, bytesMax)
     }
   }
@@ -516,8 +519,14 @@ export class SubtaskActor {
     const { maxParallelism } = this.options.plan.graph
     const { from, to } = this.subtask.keyGroups
     return record => {
-      const key = keyOf(record)
-      const group = keyGroupOf(key, maxParallelism)
+      let key: Key
+      let group: KeyGroup
+      try {
+        key = keyOf(record)
+        group = keyGroupOf(key, maxParallelism)
+      } catch (thrown) {
+        throw badKey(edge.to, thrown)
+      }
       if (group < from || group > to) throw strayKey(edge.to, key)
       this.records += 1
       program.receive(record, key, group)
@@ -631,7 +640,23 @@ export class SubtaskActor {
       at: ports.scheduler.wallClock(),
       ...letter,
     }
-    this.outputs.get(deadLetters)?.add(encoder.encode(JSON.stringify(envelope)))
+    const output = this.outputs.get(deadLetters)
+    if (output === undefined) return
+    output.add(encoder.encode(this.letterText(envelope)))
+    const bytesMax = plan.graph.limits.sinkPendingBytesMax
+    if (output.pendingBytes > bytesMax) throw tooMuchPending(deadLetters, bytesMax)
+  }
+
+  /** A record that JSON cannot hold is kept as the bytes it would have on a channel. */
+  private letterText(envelope: Readonly<Record<string, unknown>>): string {
+    try {
+      return JSON.stringify(envelope)
+    } catch {
+      const { record, ...rest } = envelope
+      const bytes = this.options.ports.codec.serialize(record)
+      const raw = E.isRight(bytes) ? Buffer.from(bytes.right).toString('base64') : undefined
+      return JSON.stringify({ ...rest, raw, encoding: 'v8' })
+    }
   }
 
   // --- snapshots --------------------------------------------------------------------------------
@@ -794,11 +819,35 @@ const errorOf = (thrown: unknown): StreamError => {
 /** Stream names hold no dots, spaces or wildcards. */
 const streamNameOf = (id: string): string => token(id.toUpperCase())
 
-const notJson = (sink: string, record: unknown): SluiceError =>
+const sinkText = (
+  sink: string,
+  codec: Extract<Vertex, { type: 'sink' }>['codec'],
+  record: unknown,
+): string => {
+  let text: string | undefined
+  try {
+    text = JSON.stringify(codec === undefined ? record : codec.encode(record))
+  } catch (thrown) {
+    throw notJson(sink, `a record that JSON cannot hold: ${messageOf(thrown)}`)
+  }
+  if (text === undefined) throw notJson(sink, `a ${typeof record}, which JSON cannot hold`)
+  return text
+}
+
+const notJson = (sink: string, what: string): SluiceError =>
   new SluiceError(
-    streamError('invalid', `sink '${sink}' got a ${typeof record}, which JSON cannot hold`, {
+    streamError('invalid', `sink '${sink}' got ${what}`, {
       next: 'Emit an object, an array, a string, a number, a boolean or null.',
     }),
+  )
+
+const badKey = (to: string, thrown: unknown): SluiceError =>
+  new SluiceError(
+    streamError(
+      'user-code',
+      `the function given to keyBy before '${to}' gave no key: ${messageOf(thrown)}`,
+      { next: 'Make it return a string or a finite number for every record.', cause: thrown },
+    ),
   )
 
 const tooMuchPending = (sink: string, bytesMax: number): SluiceError =>
