@@ -1,18 +1,15 @@
 /**
  * The head of a source subtask: reads a replayable source, decodes and validates each record once, and
  * knows its position at any barrier. The position lives in checkpoints only.
+ *
+ * Where a source starts and ends is fixed when its job first starts. A bounded source has ended when no
+ * message up to its end is left to be read: the one at its end may be on another subject, or removed.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import { PathReporter } from 'io-ts/lib/PathReporter.js'
 import { messageOf, SluiceError, type StreamError, streamError } from '../lib/errors.js'
 import type { IterableSource, JetStreamSource } from '../lib/job/contracts.js'
-import type {
-  EventLog,
-  LogMessage,
-  LogReader,
-  LogStart,
-  StreamFacts,
-} from '../lib/ports/event-log.js'
+import type { EventLog, LogMessage, LogReader, LogStart } from '../lib/ports/event-log.js'
 import type { Digests } from '../lib/ports/record-codec.js'
 import type { Scheduler } from '../lib/ports/scheduler.js'
 import {
@@ -23,6 +20,7 @@ import {
 } from '../lib/protocol/source-position.js'
 import type { Gate } from './gate.js'
 import type { Head, PumpOutcome } from './head.js'
+import { firstPosition, lastOf } from './source-bounds.js'
 
 /** A message that the source's codec refused. */
 export interface RefusedMessage {
@@ -63,7 +61,8 @@ export const openJetStreamSource = async (
   const facts = await host.log.facts(source.stream)()
   if (E.isLeft(facts)) return E.left(explainMissing(source, facts.left))
   if (restored === undefined) {
-    return E.right(new JetStreamHead(source, firstPosition(source, facts.right), host))
+    const first = await firstPosition(source, facts.right, host.log)
+    return E.isLeft(first) ? first : E.right(new JetStreamHead(source, first.right, host))
   }
   const at = restored.offset
   const message =
@@ -91,26 +90,9 @@ const explainMissing = (source: JetStreamSource<unknown>, error: StreamError): S
       )
     : error
 
-/** Start and end are fixed when the job first starts, not when it restarts. */
-const firstPosition = (source: JetStreamSource<unknown>, facts: StreamFacts): JetStreamPosition => {
-  const { start, end } = source
-  const before =
-    start.at === 'new'
-      ? facts.lastSequence
-      : start.at === 'last'
-        ? Math.max(0, facts.lastSequence - 1)
-        : start.at === 'sequence'
-          ? start.sequence - 1
-          : undefined
-  return {
-    type: 'jetstream',
-    stream: source.stream,
-    createdAt: facts.createdAt,
-    offset: before,
-    hash: undefined,
-    end: end === undefined ? undefined : end.at === 'last' ? facts.lastSequence : end.sequence,
-  }
-}
+/** Silence after which a bounded source asks whether anything is left to come. */
+const quietMsMin = 1_000
+const quietMsMax = 30_000
 
 class JetStreamHead implements SourceHead {
   private queue: LogMessage[] = []
@@ -120,6 +102,12 @@ class JetStreamHead implements SourceHead {
   private reader: LogReader | undefined
   private paused = false
   private isEnded = false
+  /** Nothing up to the end is left in the stream. */
+  private nothingLeft = false
+  private looking = false
+  private quietAt: number | undefined
+  private quietMs = quietMsMin
+  private lookAt = 0
   private readonly decoder = new TextDecoder('utf-8', { fatal: true })
 
   constructor(
@@ -146,6 +134,7 @@ class JetStreamHead implements SourceHead {
       this.finish()
       return
     }
+    this.lookAt = host.scheduler.now() + this.quietMs
     this.reader = host.log.read({
       stream: source.stream,
       ...(source.subject === undefined ? {} : { subject: source.subject }),
@@ -177,6 +166,7 @@ class JetStreamHead implements SourceHead {
       if (!this.take(message)) return 'idle'
       if ((count & 63) === 0 && host.scheduler.now() >= until) return 'yield'
     }
+    if (this.nothingLeft) this.finish()
     return 'idle'
   }
 
@@ -191,12 +181,44 @@ class JetStreamHead implements SourceHead {
   }
 
   abort(): void {}
-  tick(): void {}
+
+  tick(now: number): void {
+    const { end } = this.from
+    if (end === undefined || this.isEnded || this.looking || this.reader === undefined) return
+    if (this.offset !== this.quietAt) {
+      this.quietAt = this.offset
+      this.quietMs = quietMsMin
+      this.lookAt = now + this.quietMs
+    }
+    if (now < this.lookAt || this.next < this.queue.length) return
+    this.looking = true
+    void this.isNothingLeft(end).then(nothingLeft => {
+      this.looking = false
+      this.quietMs = Math.min(2 * this.quietMs, quietMsMax)
+      this.lookAt = this.host.scheduler.now() + this.quietMs
+      this.nothingLeft ||= nothingLeft && this.reader !== undefined
+      if (this.nothingLeft) this.host.onArrived()
+    })
+  }
 
   dispose(): void {
     this.reader?.close()
+    this.reader = undefined
     this.queue = []
     this.next = 0
+  }
+
+  /** Whether the stream has come to the end and holds nothing up to it that was not read. */
+  private async isNothingLeft(end: number): Promise<boolean> {
+    const { source, host } = this
+    const { offset } = this
+    const facts = await host.log.facts(source.stream)()
+    // What fails here fails the reader, too, which says so.
+    if (E.isLeft(facts) || facts.right.lastSequence < end) return false
+    const last = await lastOf(source, end, facts.right, host.log)
+    if (E.isLeft(last) || last.right === undefined) return false
+    const isRead = last.right === 'none' || last.right <= (offset ?? 0)
+    return isRead && this.offset === offset
   }
 
   /** One message. False when the source has come to its end. */
@@ -243,7 +265,6 @@ class JetStreamHead implements SourceHead {
     this.reader?.close()
     this.queue = []
     this.next = 0
-    // The stream may have ended on another subject's message, or on a removed one.
     this.host.onEnded()
   }
 
