@@ -254,7 +254,7 @@ export class Mailbox implements Head {
     const { receive } = inbound.input
     const { gate } = this.options
     while (cursor.at < records.length) {
-      if (gate.closed) return false
+      if (gate.closed || this.disposed) return false
       const record = records[cursor.at]
       cursor.at += 1
       receive(record)
