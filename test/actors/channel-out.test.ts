@@ -5,7 +5,7 @@ import { Gate } from '../../actors/gate.js'
 import { SluiceError, type StreamError } from '../../lib/errors.js'
 import { defaultLimits, type Limits } from '../../lib/job/limits.js'
 import { decodeFrame, type Frame } from '../../lib/protocol/frame.js'
-import { memoryCodec } from '../support/memory-job.js'
+import { memoryCodec } from '../support/memory-codec.js'
 import type { Fault } from '../support/memory-wire.js'
 import { loneProcess } from './mailbox-fixture.js'
 

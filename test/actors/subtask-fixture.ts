@@ -2,7 +2,8 @@ import { SubtaskActor, type SubtaskOptions } from '../../actors/subtask.js'
 import type { Job } from '../../lib/job/graph.js'
 import { mailboxStream, mailboxSubjects } from '../../lib/protocol/addresses.js'
 import type { Manifest } from '../../lib/protocol/manifest.js'
-import { JobWorld, memoryCodec, memoryDigests } from '../support/memory-job.js'
+import { memoryCodec } from '../support/memory-codec.js'
+import { JobWorld, memoryDigests } from '../support/memory-job.js'
 
 /** One generation of a job's subtasks, without coordinator and workers: the test gives the orders. */
 export class Subtasks {
