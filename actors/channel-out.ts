@@ -10,6 +10,7 @@ import type { EventLog, PublishOutcome } from '../lib/ports/event-log.js'
 import type { RecordCodec } from '../lib/ports/record-codec.js'
 import type { Scheduler } from '../lib/ports/scheduler.js'
 import { ChannelWriter, type SendFrame } from '../lib/protocol/channel.js'
+import { CreditWindow } from '../lib/protocol/credit-window.js'
 import { encodeFrame } from '../lib/protocol/frame.js'
 import type { ChannelId, Epoch, Generation } from '../lib/protocol/ids.js'
 import type { Gate } from './gate.js'
@@ -33,12 +34,15 @@ const emptyBody = new Uint8Array(0)
 /** What a first frame guesses of its records' size; corrected by every frame sent. */
 const firstGuessBytes = 128
 const recordsPerFrameMax = 4096
+/** Several frames fit into a window, so that credit flows while the next ones are under way. */
+const framesPerWindow = 4
 const creditRequestAfterMs = 250
 
 /** The writing end of one channel. */
 export class ChannelOut {
   readonly channel: ChannelId
   private readonly writer: ChannelWriter
+  private readonly window: CreditWindow
   private records: unknown[] = []
   private firstRecord = 0
   private target: number
@@ -50,7 +54,11 @@ export class ChannelOut {
   constructor(private readonly options: ChannelOutOptions) {
     const { limits } = options
     this.channel = options.channel
-    this.target = Math.max(1, Math.floor(limits.frameBytesMax / firstGuessBytes))
+    this.window = new CreditWindow({
+      bytesMax: limits.channelBytesMax,
+      targetMs: limits.channelBacklogMs,
+    })
+    this.target = this.recordsPerFrame()
     this.writer = new ChannelWriter({
       bytesMax: limits.channelBytesMax,
       ackTimeoutMs: limits.ackTimeoutMs,
@@ -93,7 +101,11 @@ export class ChannelOut {
   }
 
   credit(number: number): void {
-    this.writer.credit(number, this.options.scheduler.now())
+    const now = this.options.scheduler.now()
+    const before = this.writer.outstandingBytes
+    this.writer.credit(number, now)
+    this.window.credited(before - this.writer.outstandingBytes, now)
+    this.target = this.recordsPerFrame()
     this.updateGate()
   }
 
@@ -121,7 +133,7 @@ export class ChannelOut {
   }
 
   private seal(records: readonly unknown[]): void {
-    const { codec, generation, log, limits } = this.options
+    const { codec, generation, log } = this.options
     const body = codec.serialize(records)
     if (E.isLeft(body)) throw new SluiceError(body.left)
     const bytes = body.right.byteLength
@@ -139,11 +151,14 @@ export class ChannelOut {
     } as const
     this.firstRecord += records.length
     this.bytesPerRecord = 0.7 * this.bytesPerRecord + 0.3 * (bytes / records.length)
-    this.target = Math.min(
-      recordsPerFrameMax,
-      Math.max(1, Math.floor(limits.frameBytesMax / this.bytesPerRecord)),
-    )
+    this.target = this.recordsPerFrame()
     this.push(encodeFrame(header, body.right), records.length)
+  }
+
+  private recordsPerFrame(): number {
+    const { frameBytesMax } = this.options.limits
+    const bytes = Math.min(frameBytesMax, this.window.bytes / framesPerWindow)
+    return Math.min(recordsPerFrameMax, Math.max(1, Math.floor(bytes / this.bytesPerRecord)))
   }
 
   private split(records: readonly unknown[], bytes: number): void {
@@ -188,7 +203,8 @@ export class ChannelOut {
   }
 
   private updateGate(): void {
-    const closed = this.writer.blocked
+    const closed = this.writer.outstandingBytes >= this.window.bytes
+    if (closed) this.window.heldBack()
     if (closed === this.closed) return
     this.closed = closed
     this.blockedSince = closed ? this.options.scheduler.now() : undefined

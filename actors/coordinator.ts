@@ -60,6 +60,8 @@ export interface CoordinatorOptions {
   readonly onEnded: (state: CoordinatorState) => void
 }
 
+const isGone = ({ type }: StreamError): boolean => type === 'lost' || type === 'corrupt'
+
 type Unstamped = CoordinatorEvent extends infer Event
   ? Event extends CoordinatorEvent
     ? Omit<Event, 'now' | 'random'>
@@ -206,17 +208,23 @@ export class CoordinatorActor {
     this.options.onNote(note)
   }
 
-  /** A fenced claim ends this coordinator, whatever it was doing. True if it was that. */
-  private fencedBy(error: StreamError): boolean {
-    if (error.type !== 'fenced') return false
-    this.dispatch({ type: 'fenced', reason: error.message })
+  /**
+   * A fenced claim ends this coordinator, whatever it was doing; a store that has lost the job ends the
+   * job, which could never again complete a checkpoint. True if it was one of these.
+   */
+  private endedBy(error: StreamError): boolean {
+    if (error.type === 'fenced') this.dispatch({ type: 'fenced', reason: error.message })
+    else if (isGone(error)) {
+      const next = error.next === undefined ? '' : `. ${error.next}`
+      this.dispatch({ type: 'store-lost', reason: `${error.message}${next}` })
+    } else return false
     return true
   }
 
   private async beginGeneration(): Promise<void> {
     const begun = await this.options.ports.store.beginGeneration(this.options.claim)()
     if (E.isRight(begun)) this.dispatch({ type: 'generation-begun', ...begun.right })
-    else if (!this.fencedBy(begun.left))
+    else if (!this.endedBy(begun.left))
       this.dispatch({ type: 'generation-failed', error: begun.left })
   }
 
@@ -262,7 +270,7 @@ export class CoordinatorActor {
   private async allocate(generation: Generation): Promise<void> {
     const epoch = await this.options.ports.store.allocate(this.options.claim, generation)()
     if (E.isRight(epoch)) this.dispatch({ type: 'epoch-allocated', generation, epoch: epoch.right })
-    else if (this.isAt(generation) && !this.fencedBy(epoch.left))
+    else if (this.isAt(generation) && !this.endedBy(epoch.left))
       this.dispatch({ type: 'allocation-failed', generation, error: epoch.left })
   }
 
@@ -300,7 +308,7 @@ export class CoordinatorActor {
     const outcome = await ports.store.commit(claim, manifest, options)()
     if (E.isRight(outcome)) return this.committed(manifest, outcome.right)
     const error = outcome.left
-    if (this.fencedBy(error)) return
+    if (this.endedBy(error)) return
     this.note({ type: 'store-trouble', doing: `completing checkpoint ${epoch}`, error })
     if (error.type === 'timed-out' || error.type === 'unavailable') {
       // Unknown outcome: asked again, never assumed (P5). A newer generation re-reads the truth itself.
@@ -357,7 +365,7 @@ export class CoordinatorActor {
       reason: `${reason}: ${facts}`,
     }
     const recorded = await ports.store.recordAborted(claim, entry, plan.graph.limits.historyMax)()
-    if (E.isLeft(recorded) && !this.fencedBy(recorded.left)) {
+    if (E.isLeft(recorded) && !this.endedBy(recorded.left)) {
       this.note({
         type: 'store-trouble',
         doing: `recording aborted checkpoint ${epoch}`,
@@ -372,7 +380,7 @@ export class CoordinatorActor {
   }: Extract<CoordinatorEffect, { type: 'set-status' }>): Promise<void> {
     const { claim, ports } = this.options
     const set = await ports.store.setStatus(claim, status, reason)()
-    if (E.isLeft(set) && !this.fencedBy(set.left)) {
+    if (E.isLeft(set) && !this.endedBy(set.left)) {
       this.note({ type: 'store-trouble', doing: `recording status '${status}'`, error: set.left })
     }
   }
@@ -399,10 +407,12 @@ export class CoordinatorActor {
       ...(keep ? {} : { ttlMs: endedTtlMs }),
     })()
     if (E.isLeft(ended)) {
-      if (this.fencedBy(ended.left)) return
+      if (this.endedBy(ended.left) && ended.left.type === 'fenced') return
       this.note({ type: 'store-trouble', doing: 'ending the job', error: ended.left })
-      this.retry(() => void this.endJob(effect))
-      return
+      if (!isGone(ended.left)) {
+        this.retry(() => void this.endJob(effect))
+        return
+      }
     }
     this.dispatch({ type: 'job-ended' })
   }
@@ -446,7 +456,7 @@ export class CoordinatorActor {
     const renewed = await ports.store.renew(claim, run, leaseMs)()
     if (E.isLeft(renewed)) {
       const ending = this.state.phase.type === 'stopping' && this.state.phase.ending
-      if (ending || this.fencedBy(renewed.left)) return
+      if (ending || this.endedBy(renewed.left)) return
       this.note({ type: 'store-trouble', doing: 'renewing the lease', error: renewed.left })
     } else if (renewed.right.cancelRequested && !this.cancelSeen) {
       this.cancelSeen = true

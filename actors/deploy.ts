@@ -187,8 +187,10 @@ const startHeartbeat = (
   })
   let stopping = false
   const exited = new Promise<void>(resolve => thread.once('exit', () => resolve()))
+  // What a thread throws arrives as a copy that has lost its class, and with it its type.
   thread.once('error', thrown => {
-    if (!stopping) onFailed(asStreamError(thrown))
+    const message = `the heartbeat ended: ${messageOf(thrown)}`
+    if (!stopping) onFailed(streamError('unavailable', message, { cause: thrown }))
   })
   return {
     stop: async () => {

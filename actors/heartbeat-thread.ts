@@ -8,7 +8,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import * as E from 'fp-ts/lib/Either.js'
 import * as t from 'io-ts'
-import { connectNats } from '../lib/adapters/nats/connection.js'
+import { connectNats, type NatsLink } from '../lib/adapters/nats/connection.js'
 import { natsControlBus } from '../lib/adapters/nats/control-bus.js'
 import { SluiceError, streamError } from '../lib/errors.js'
 import { coordinatorSubject } from '../lib/protocol/addresses.js'
@@ -29,33 +29,46 @@ const Data = t.type({
   ),
 })
 
+const retryMs = 250
+
+/**
+ * A server that is away now is waited for: the main thread has reached it, and it is the one that
+ * decides for how long an outage may last.
+ */
+const reach = async (natsUrl: string, name: string): Promise<NatsLink> => {
+  for (;;) {
+    const link = await connectNats({ url: natsUrl, name, jetstream: false })()
+    if (E.isRight(link)) return link.right
+    const { type } = link.left
+    if (type !== 'unavailable' && type !== 'timed-out') throw new SluiceError(link.left)
+    await new Promise(resolve => setTimeout(resolve, retryMs))
+  }
+}
+
 const run = async (): Promise<void> => {
   const data = Data.decode(workerData)
   if (E.isLeft(data))
     throw new SluiceError(
       streamError('invalid', 'the heartbeat thread was started without its data'),
     )
+  let link: NatsLink | undefined
+  // In a thread, `exit` ends the thread. Said before there is a link, it ends the waiting for one.
+  parentPort?.once('message', () => {
+    if (link === undefined) process.exit()
+    else
+      void link
+        .close()()
+        .then(() => process.exit())
+  })
   const { natsUrl, job, worker, everyMs, mark } = data.right
-  const link = await connectNats({
-    url: natsUrl,
-    name: `sluice ${job} ${worker} heartbeat`,
-    jetstream: false,
-  })()
-  if (E.isLeft(link)) throw new SluiceError(link.left)
-  const bus = natsControlBus(link.right)
+  link = await reach(natsUrl, `sluice ${job} ${worker} heartbeat`)
+  const bus = natsControlBus(link)
   const cell = new BigInt64Array(mark)
   const subject = coordinatorSubject(job)
-  const beat = (): void => {
+  setInterval(() => {
     const lagMs = Math.max(0, Date.now() - Number(Atomics.load(cell, 0)) - everyMs)
     bus.send(subject, encodeMessage({ version: 1, type: 'heartbeat', worker, lagMs }))
-  }
-  const timer = setInterval(beat, everyMs)
-  parentPort?.once('message', () => {
-    clearInterval(timer)
-    void link.right
-      .close()()
-      .then(() => parentPort?.close())
-  })
+  }, everyMs)
 }
 
 await run()

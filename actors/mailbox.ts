@@ -80,6 +80,8 @@ interface Cursor {
 }
 
 const purgeEveryBytes = 512 * 1024
+/** The clock is read after every 16th record: it costs, and so does a turn that is too long. */
+const clockMask = 15
 
 /** The head of a subtask that other subtasks write to. */
 export class Mailbox implements Head {
@@ -133,7 +135,8 @@ export class Mailbox implements Head {
     const { gate, scheduler } = this.options
     for (;;) {
       if (gate.closed) return 'blocked'
-      if (!this.resumeCursor()) return 'blocked'
+      const stopped = this.resumeCursor(until)
+      if (stopped !== undefined) return stopped
       const inbound = this.nextReadable()
       if (inbound === undefined) return 'idle'
       this.take(inbound)
@@ -147,6 +150,9 @@ export class Mailbox implements Head {
 
   tick(now: number): void {
     for (const { reader, input } of this.order) {
+      // A slow reader's writer has a small window, of which it must hear before a quarter of ours is done.
+      const credit = reader.pendingCredit()
+      if (credit !== undefined) input.sendCredit(credit)
       const { stalled } = reader.tick(now)
       if (stalled !== undefined) {
         this.options.onFailed(
@@ -235,7 +241,6 @@ export class Mailbox implements Head {
       if (E.isLeft(records)) throw new SluiceError(records.left)
       invariant(Array.isArray(records.right), 'frame-body', typeof records.right)
       this.cursor = { inbound, frame, records: records.right, at: 0 }
-      this.resumeCursor()
       return
     }
     this.finish(inbound, frame)
@@ -246,22 +251,26 @@ export class Mailbox implements Head {
     this.align({ type: 'barrier-received', channel, epoch, final, now }, triggeredAt)
   }
 
-  /** False when an output closed the gate in the middle of the frame. */
-  private resumeCursor(): boolean {
+  /**
+   * Goes on with the frame that was begun. Answers why it stopped in the middle of it: an output closed
+   * the gate, or the time is up. A frame may hold thousands of records, and each may take long.
+   */
+  private resumeCursor(until: number): 'blocked' | 'yield' | undefined {
     const { cursor } = this
-    if (cursor === undefined) return true
+    if (cursor === undefined) return undefined
     const { records, inbound } = cursor
     const { receive } = inbound.input
-    const { gate } = this.options
+    const { gate, scheduler } = this.options
     while (cursor.at < records.length) {
-      if (gate.closed || this.disposed) return false
+      if (gate.closed || this.disposed) return 'blocked'
       const record = records[cursor.at]
       cursor.at += 1
       receive(record)
+      if ((cursor.at & clockMask) === 0 && scheduler.now() >= until) return 'yield'
     }
     this.cursor = undefined
     this.finish(inbound, cursor.frame)
-    return true
+    return undefined
   }
 
   private finish(inbound: Inbound, frame: Waiting): void {

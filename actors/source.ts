@@ -49,6 +49,8 @@ export interface SourceHead extends Head {
   readonly position: SourcePosition
 }
 
+/** The clock is read after every 16th record: it costs, and so does a turn that is too long. */
+const clockMask = 15
 const messagesMax = 1024
 const bytesMax = 4 * 1024 * 1024
 
@@ -102,6 +104,10 @@ class JetStreamHead implements SourceHead {
   private reader: LogReader | undefined
   private paused = false
   private isEnded = false
+  private disposed = false
+  /** Up to here no message was cut off the stream's front before it was read. */
+  private unbrokenThrough = 0
+  private verifying = false
   /** Nothing up to the end is left in the stream. */
   private nothingLeft = false
   private looking = false
@@ -161,10 +167,10 @@ class JetStreamHead implements SourceHead {
     for (let count = 1; this.next < this.queue.length; count += 1) {
       if (host.gate.closed) return 'blocked'
       const message = this.queue[this.next]
-      if (message === undefined) break
+      if (message === undefined || !this.isUnbroken(message.sequence)) return 'idle'
       this.next += 1
       if (!this.take(message)) return 'idle'
-      if ((count & 63) === 0 && host.scheduler.now() >= until) return 'yield'
+      if ((count & clockMask) === 0 && host.scheduler.now() >= until) return 'yield'
     }
     if (this.nothingLeft) this.finish()
     return 'idle'
@@ -202,10 +208,45 @@ class JetStreamHead implements SourceHead {
   }
 
   dispose(): void {
+    this.disposed = true
     this.reader?.close()
     this.reader = undefined
     this.queue = []
     this.next = 0
+  }
+
+  /**
+   * Whether everything up to a message was read or removed one by one. A stream whose limits, or a
+   * purge, cut off its front moves an unhurried reader on in silence. Behind a filter nobody can
+   * tell what was cut off, so that there it is checked on restore only.
+   */
+  private isUnbroken(sequence: number): boolean {
+    const { offset, source } = this
+    if (source.subject !== undefined || offset === undefined) return true
+    if (sequence === offset + 1 || sequence <= this.unbrokenThrough) return true
+    if (!this.verifying) void this.verify(offset, this.queue.at(-1)?.sequence ?? sequence)
+    return false
+  }
+
+  /** Asked again with the next message or tick when it was not answered. */
+  private async verify(offset: number, through: number): Promise<void> {
+    const { source, host } = this
+    this.verifying = true
+    const facts = await host.log.facts(source.stream)()
+    this.verifying = false
+    if (this.disposed) return
+    if (E.isLeft(facts)) {
+      if (facts.left.type === 'missing') host.onFailed(explainMissing(source, facts.left))
+      return
+    }
+    const observed = { ...facts.right, hashAtOffset: undefined }
+    const verdict = verifyPosition({ ...this.from, offset }, observed)
+    if (E.isLeft(verdict)) {
+      host.onFailed(verdict.left)
+      return
+    }
+    this.unbrokenThrough = through
+    host.onArrived()
   }
 
   /** Whether the stream has come to the end and holds nothing up to it that was not read. */
@@ -325,7 +366,7 @@ export class IterableHead implements SourceHead {
       }
       this.offset += 1
       host.receive(next.value)
-      if ((count & 63) === 0 && host.scheduler.now() >= until) return 'yield'
+      if ((count & clockMask) === 0 && host.scheduler.now() >= until) return 'yield'
     }
   }
 

@@ -52,6 +52,13 @@ import type { Head } from './head.js'
 import { Mailbox, type MailboxInput } from './mailbox.js'
 import { type OpenOutput, type Output, openOutput } from './output.js'
 import {
+  type DeadLetter,
+  deadLetterPayload,
+  recordBytesMaxOf,
+  sinkPayload,
+  tooMuchPending,
+} from './payloads.js'
+import {
   IterableHead,
   openJetStreamSource,
   type RefusedMessage,
@@ -266,7 +273,9 @@ export class SubtaskActor {
     const { ports, restore } = this.options
     for (const options of this.wantedOutputs()) {
       const prepared = snapshot?.outputs.get(options.id) ?? []
-      const restored = restore === undefined ? undefined : { epoch: restore.epoch, prepared }
+      // An output without checkpoints has nothing to restore, though the job's last one is a checkpoint.
+      const isNew = restore === undefined || options.mode === 'direct'
+      const restored = isNew ? undefined : { epoch: restore.epoch, prepared }
       const output = await openOutput({ ...options, restored }, ports, {
         onRecovered: () => this.settleRestore(),
         onCommitted: () => this.options.onChange(),
@@ -296,7 +305,12 @@ export class SubtaskActor {
         identity: { job: jobId, sink: vertex.id, subtask: index },
         subject,
         stream: vertex.sink.stream,
-        create: { name: alone ? name : `${name}-${index}`, subjects: [subject] },
+        // Streams of their own, so that no sink subtask disturbs another's predictions; one stream for
+        // all of them where the user named it.
+        create:
+          alone || vertex.sink.stream === undefined
+            ? { name: alone ? name : `${name}-${index}`, subjects: [subject] }
+            : { name, subjects: [`${vertex.sink.subject}.*`] },
       })
     }
     if (this.mayDeadLetter()) {
@@ -397,8 +411,9 @@ export class SubtaskActor {
     invariant(vertex?.type === 'sink' && output !== undefined, 'plan', id)
     const { codec } = vertex
     const bytesMax = this.options.plan.graph.limits.sinkPendingBytesMax
+    const recordBytesMax = recordBytesMaxOf(this.options.ports.log)
     return record => {
-      output.add(encoder.encode(sinkText(id, codec, record)))
+      output.add(sinkPayload(id, codec, record, recordBytesMax))
       if (output.pendingBytes > bytesMax) throw tooMuchPending(id, bytesMax)
     }
   }
@@ -628,9 +643,7 @@ export class SubtaskActor {
     })
   }
 
-  private deadLetter(
-    letter: Readonly<Record<string, unknown>> & { readonly operator: string },
-  ): void {
+  private deadLetter(letter: DeadLetter): void {
     const { plan, ports } = this.options
     const envelope = {
       version: 1,
@@ -642,21 +655,9 @@ export class SubtaskActor {
     }
     const output = this.outputs.get(deadLetters)
     if (output === undefined) return
-    output.add(encoder.encode(this.letterText(envelope)))
+    output.add(deadLetterPayload(envelope, ports.codec, recordBytesMaxOf(ports.log)))
     const bytesMax = plan.graph.limits.sinkPendingBytesMax
     if (output.pendingBytes > bytesMax) throw tooMuchPending(deadLetters, bytesMax)
-  }
-
-  /** A record that JSON cannot hold is kept as the bytes it would have on a channel. */
-  private letterText(envelope: Readonly<Record<string, unknown>>): string {
-    try {
-      return JSON.stringify(envelope)
-    } catch {
-      const { record, ...rest } = envelope
-      const bytes = this.options.ports.codec.serialize(record)
-      const raw = E.isRight(bytes) ? Buffer.from(bytes.right).toString('base64') : undefined
-      return JSON.stringify({ ...rest, raw, encoding: 'v8' })
-    }
   }
 
   // --- snapshots --------------------------------------------------------------------------------
@@ -820,45 +821,12 @@ const errorOf = (thrown: unknown): StreamError => {
 /** Stream names hold no dots, spaces or wildcards. */
 const streamNameOf = (id: string): string => token(id.toUpperCase())
 
-const sinkText = (
-  sink: string,
-  codec: Extract<Vertex, { type: 'sink' }>['codec'],
-  record: unknown,
-): string => {
-  let text: string | undefined
-  try {
-    text = JSON.stringify(codec === undefined ? record : codec.encode(record))
-  } catch (thrown) {
-    throw notJson(sink, `a record that JSON cannot hold: ${messageOf(thrown)}`)
-  }
-  if (text === undefined) throw notJson(sink, `a ${typeof record}, which JSON cannot hold`)
-  return text
-}
-
-const notJson = (sink: string, what: string): SluiceError =>
-  new SluiceError(
-    streamError('invalid', `sink '${sink}' got ${what}`, {
-      next: 'Emit an object, an array, a string, a number, a boolean or null.',
-    }),
-  )
-
 const badKey = (to: string, thrown: unknown): SluiceError =>
   new SluiceError(
     streamError(
       'user-code',
       `the function given to keyBy before '${to}' gave no key: ${messageOf(thrown)}`,
       { next: 'Make it return a string or a finite number for every record.', cause: thrown },
-    ),
-  )
-
-const tooMuchPending = (sink: string, bytesMax: number): SluiceError =>
-  new SluiceError(
-    streamError(
-      'full',
-      `sink '${sink}' holds more than ${bytesMax} bytes that wait for a checkpoint to complete`,
-      {
-        next: "Checkpoint more often, or raise the job's limit 'sinkPendingBytesMax'.",
-      },
     ),
   )
 

@@ -6,6 +6,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import * as E from 'fp-ts/lib/Either.js'
+import * as t from 'io-ts'
 import type { Plan } from '../lib/job/plan.js'
 import type { WorkerId } from '../lib/protocol/ids.js'
 import type { Servers } from './deploy.js'
@@ -37,6 +38,7 @@ export type JobOutcome =
   /** `stop()` was called; the job goes on from its latest checkpoint when it is started again. */
   | { readonly type: 'stopped' }
 
+/** What a supervisor runs, and whom it tells. */
 export interface SupervisorOptions {
   readonly jobFile: string
   readonly plan: Plan
@@ -54,6 +56,12 @@ export interface RunningJob {
   readonly outcome: Promise<JobOutcome>
 }
 
+/** The coordinator's news of one worker. */
+const WorkerNote = t.type({
+  type: t.union([t.literal('worker-lost'), t.literal('worker-joined')]),
+  worker: t.string,
+})
+
 interface Child {
   readonly role: string
   readonly worker: WorkerId | undefined
@@ -67,15 +75,24 @@ const delayMsMax = 5_000
 /** A process that lived for so long starts anew without a delay. */
 const steadyMs = 30_000
 const shutDownMs = 6_000
+/** What the coordinator lost and does not come back by itself: frozen, or in an endless loop. */
+const lostGraceMs = 10_000
+/** A coordinator tells its progress twice a second; one that is silent for so many looks is frozen. */
+const lookMs = 5_000
+const silentLooksMax = 6
 
 const entry = fileURLToPath(new URL('./cli/main.js', import.meta.url))
 
+/** One job's processes, started again when they die. */
 export class Supervisor implements RunningJob {
   readonly outcome: Promise<JobOutcome>
   private settle: (outcome: JobOutcome) => void = () => {}
   private readonly children = new Map<string, Child>()
   private readonly delays = new Map<string, number>()
   private readonly timers = new Set<NodeJS.Timeout>()
+  /** Workers that the coordinator lost, and when they are killed. */
+  private readonly lost = new Map<WorkerId, NodeJS.Timeout>()
+  private silentLooks = 0
   private readonly run = randomUUID()
   private fresh: boolean
   /** What the present coordinator said last that it does. */
@@ -95,6 +112,7 @@ export class Supervisor implements RunningJob {
   /** The coordinator first: a run that does not own the job must not lend its workers to the one that does. */
   start(): void {
     this.spawn(coordinatorRole)
+    this.timers.add(setInterval(() => this.lookAtCoordinator(), lookMs).unref())
   }
 
   processes(): readonly { readonly role: string; readonly pid: number }[] {
@@ -153,6 +171,7 @@ export class Supervisor implements RunningJob {
     if (E.isLeft(decoded)) return
     const message = decoded.right
     const { onEvent } = this.options
+    if (role === coordinatorRole) this.silentLooks = 0
     switch (message.type) {
       case 'claimed':
         this.startWorkers()
@@ -164,6 +183,7 @@ export class Supervisor implements RunningJob {
       case 'note':
         // From here on a restarted coordinator must go on, not start from nothing again.
         this.fresh = false
+        this.watchLost(message.facts)
         onEvent({ type: 'note', name: message.name, text: message.text, facts: message.facts })
         return
       case 'trouble':
@@ -229,6 +249,40 @@ export class Supervisor implements RunningJob {
     this.timers.add(timer)
   }
 
+  /**
+   * A process that is frozen or in an endless loop does not exit, so that nothing would take its place
+   * and the job would wait for it for ever. One that was only out of reach joins again within the grace.
+   */
+  private watchLost(facts: unknown): void {
+    const note = WorkerNote.decode(facts)
+    if (E.isLeft(note)) return
+    const { type, worker } = note.right
+    clearTimeout(this.lost.get(worker))
+    this.lost.delete(worker)
+    const child = [...this.children.values()].find(each => each.worker === worker)
+    if (type === 'worker-joined' || child === undefined || this.stopping) return
+    const kill = (): void => {
+      this.lost.delete(worker)
+      this.kill(child, `the coordinator lost it and has not heard of it for ${lostGraceMs} ms`)
+    }
+    this.lost.set(worker, setTimeout(kill, lostGraceMs))
+  }
+
+  /** Looks are counted, not time: after a sleep of this process, what waits in the pipe gets its turn first. */
+  private lookAtCoordinator(): void {
+    const child = this.children.get(coordinatorRole)
+    this.silentLooks += 1
+    if (child === undefined || this.silentLooks <= silentLooksMax) return
+    this.silentLooks = 0
+    this.kill(child, `it has said nothing for ${silentLooksMax * lookMs} ms`)
+  }
+
+  private kill({ role, process: child }: Child, why: string): void {
+    if (this.stopping) return
+    this.options.onEvent({ type: 'trouble', role, text: `killed: ${why}` })
+    child.kill('SIGKILL')
+  }
+
   private tellCoordinator(message: ToChild): void {
     const coordinator = this.children.get(coordinatorRole)
     if (coordinator?.process.connected === true) send(coordinator.process, message)
@@ -239,7 +293,7 @@ export class Supervisor implements RunningJob {
     if (this.stopping) return
     this.stopping = true
     this.result = outcome
-    for (const timer of this.timers) clearTimeout(timer)
+    for (const timer of [...this.timers, ...this.lost.values()]) clearTimeout(timer)
     for (const { process: child } of this.children.values()) {
       if (child.connected) send(child, { type: 'shut-down' })
     }

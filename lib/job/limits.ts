@@ -9,6 +9,11 @@ export interface Limits {
   readonly lingerMs: number
   /** Bytes of one channel that were sent and not yet processed. */
   readonly channelBytesMax: number
+  /**
+   * Work of one channel that was sent and not yet processed, in its reader's time: fewer bytes than
+   * `channelBytesMax` are under way to a slow reader, so that barriers reach it soon.
+   */
+  readonly channelBacklogMs: number
   /** A frame without the server's acknowledgement for this long is sent again. */
   readonly ackTimeoutMs: number
   /**
@@ -36,6 +41,7 @@ export const defaultLimits: Limits = {
   frameBytesMax: 32 * 1024,
   lingerMs: 5,
   channelBytesMax: 256 * 1024,
+  channelBacklogMs: 500,
   ackTimeoutMs: 2_000,
   channelStallTimeoutMs: 30_000,
   sinkPendingBytesMax: 256 * 1024 * 1024,

@@ -777,9 +777,10 @@ export class TransactionalOutput {
   }
 
   #failOvertaken(refused: Sent, stored: Sent): void {
-    const order = `${show(refused)} was refused and ${show(stored)} was stored`
-    this.#fail('conflict', `somebody else writes into its stream: ${order}`, {
-      next: `Publish ${show(refused)} by hand, and do not declare the stream exclusive.`,
+    const order = `${show(refused)} was refused, like all before ${show(stored)}, which was stored`
+    // Not to be restored: the last message would then say that those before it are published.
+    this.#fail('lost', `somebody else writes on its subject: ${order}`, {
+      next: `Publish what was refused by hand, and keep everybody else off the subject.`,
     })
   }
 

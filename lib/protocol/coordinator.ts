@@ -166,6 +166,8 @@ export type CoordinatorEvent = { readonly now: number; readonly random: number }
     }
   | { readonly type: 'cancel-requested' }
   | { readonly type: 'fenced'; readonly reason: string }
+  /** The store answers, and no longer knows the job or what it restores: no later try mends that. */
+  | { readonly type: 'store-lost'; readonly reason: string }
   | { readonly type: 'job-ended' }
 )
 
@@ -275,17 +277,7 @@ const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorSt
     case 'generation-begun':
       return onGenerationBegun(state, event)
     case 'generation-failed':
-      return state.phase.type !== 'beginning'
-        ? [state, []]
-        : [
-            { ...state, phase: { type: 'beginning', retryAt: event.now + storeRetryMs } },
-            [
-              {
-                type: 'note',
-                note: { type: 'store-trouble', doing: 'starting a generation', error: event.error },
-              },
-            ],
-          ]
+      return onGenerationFailed(state, event)
     case 'mailboxes-ready':
       return state.phase.type === 'assembling' && state.phase.generation === event.generation
         ? assemble({ ...state, phase: { ...state.phase, mailboxes: true } }, event.now)
@@ -336,6 +328,8 @@ const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorSt
       return isEnding(state.phase) ? [state, []] : stop(state, 'canceled', undefined, event.now)
     case 'fenced':
       return [{ ...state, phase: { type: 'fenced', reason: event.reason } }, []]
+    case 'store-lost':
+      return onStoreLost(state, event.reason, event.now)
     case 'job-ended':
       return state.phase.type === 'stopping'
         ? [
@@ -349,6 +343,24 @@ const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorSt
     default:
       return absurd(event)
   }
+}
+
+const onGenerationFailed = (
+  state: CoordinatorState,
+  { now, error }: { readonly now: number; readonly error: StreamError },
+): CoordinatorStep => {
+  if (state.phase.type !== 'beginning') return [state, []]
+  const note: Note = { type: 'store-trouble', doing: 'starting a generation', error }
+  const phase: Phase = { type: 'beginning', retryAt: now + storeRetryMs }
+  return [{ ...state, phase }, [{ type: 'note', note }]]
+}
+
+const onStoreLost = (state: CoordinatorState, reason: string, now: number): CoordinatorStep => {
+  if (isEnding(state.phase)) return [state, []]
+  const [next, effects] = stop(state, 'failed', reason, now)
+  const generation = generationOf(state)
+  const note: Note = { type: 'failed', generation, reason, delayMs: undefined }
+  return [next, [{ type: 'note', note }, ...effects]]
 }
 
 const isEnding = (phase: Phase): boolean =>

@@ -1,6 +1,7 @@
 /** What cannot be done is refused in plain words: a sentence, what to do next, an exit code. */
 import { join } from 'node:path'
 import test from 'ava'
+import { exitCodes } from '../../actors/ipc.js'
 import { assertPlain, exitOf, refusalOf, runCli, startCli, untilNoted } from '../support/cli.js'
 import { jobFile, numbers, openNats, streamOf, uniqueName } from '../support/jobs.js'
 import { sharedServers } from '../support/servers.js'
@@ -148,7 +149,7 @@ for (const args of [
     `a command line that makes no sense is refused with help: ${args.join(' ')}`,
     async t => {
       const { code, stdout, stderr } = await runCli(t, args)
-      t.is(code, 1)
+      t.is(code, exitCodes.invalid)
       t.is(stdout, '')
       t.regex(stderr, /^error: /m)
       t.regex(stderr, /Usage: sluice/)
