@@ -262,7 +262,7 @@ export class Mailbox implements Head {
     const { receive } = inbound.input
     const { gate, scheduler } = this.options
     while (cursor.at < records.length) {
-      if (gate.closed) return 'blocked'
+      if (gate.closed || this.disposed) return 'blocked'
       const record = records[cursor.at]
       cursor.at += 1
       receive(record)

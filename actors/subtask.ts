@@ -785,8 +785,9 @@ export class SubtaskActor {
   private fail(error: StreamError, final: boolean): void {
     if (this.disposed || this.phase === 'failed') return
     this.phase = 'failed'
-    const next = error.next === undefined ? '' : ` ${error.next}`
-    this.error = { type: error.type, message: `${error.message}.${next}`, fatal: final }
+    const sentence = /[.!?]$/.test(error.message) ? error.message : `${error.message}.`
+    const message = error.next === undefined ? sentence : `${sentence} ${error.next}`
+    this.error = { type: error.type, message, fatal: final }
     this.dispose()
     this.options.onChange()
   }
