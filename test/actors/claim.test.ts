@@ -10,7 +10,7 @@ import {
 } from '../../actors/claim.js'
 import type { StreamError } from '../../lib/errors.js'
 import type { JobStore } from '../../lib/ports/job-store.js'
-import { identityStream } from '../../lib/protocol/addresses.js'
+import { identityStream, jobStreamPrefix, mailboxStream } from '../../lib/protocol/addresses.js'
 import { MemoryBroker } from '../support/memory-broker.js'
 import { memoryEventLog } from '../support/memory-event-log.js'
 import { memoryJobStore } from '../support/memory-job-store.js'
@@ -196,4 +196,32 @@ test('a durability profile says what it gives up', t => {
   t.is(givenUp('strict'), undefined)
   t.regex(givenUp('process-crash') ?? '', /power cut/)
   t.regex(givenUp('none') ?? '', /restart of Redis/)
+})
+
+test('a job that starts from nothing clears the mailboxes of an earlier life, and nothing else', async t => {
+  const servers = new Servers()
+  claimOf(await servers.run('a').claim())
+  for (const name of [mailboxStream(job, 1, 'counts/0'), mailboxStream('other', 1, 'counts/0')]) {
+    servers.broker.create({ name, subjects: [name], storage: 'memory' })
+  }
+  servers.redis = new MemoryRedis(servers.time)
+  const again = servers.run('b')
+  claimOf(await again.claim({ fresh: true }))
+  const left = await servers.settled(again.log.list(jobStreamPrefix(job))())
+  t.deepEqual(left, E.right([identityStream(job)]))
+  const others = await servers.settled(again.log.list(jobStreamPrefix('other'))())
+  t.deepEqual(others, E.right([mailboxStream('other', 1, 'counts/0')]))
+})
+
+test('a run that goes on leaves the mailboxes to its generation', async t => {
+  const servers = new Servers()
+  const first = servers.run('a')
+  const { claim } = claimOf(await first.claim())
+  const begun = await servers.settled(first.store.beginGeneration(claim)())
+  t.true(E.isRight(begun))
+  const name = mailboxStream(job, 1, 'counts/0')
+  servers.broker.create({ name, subjects: [name], storage: 'memory' })
+  claimOf(await servers.run('a').claim())
+  const left = await servers.settled(first.log.list(jobStreamPrefix(job))())
+  t.true(E.isRight(left) && left.right.includes(name))
 })

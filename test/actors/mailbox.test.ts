@@ -27,6 +27,25 @@ test('a gate that closes in the middle of a frame stops there, and goes on at th
   t.deepEqual(of.received, [1, 2, 3, 4, 5])
 })
 
+test('a frame of many records is left in the middle when the turn is over', async t => {
+  const of = mailboxOf(t, { onArrived: () => {} })
+  const records = Array.from({ length: 100 }, (_, i) => i)
+  of.data('a', 1, ...records)
+  of.barrier('a', 2, 1)
+  of.barrier('b', 1, 1)
+  await of.settle()
+  const turnIsOver = of.time.now
+  const taken: number[] = []
+  while (of.mailbox.pump(turnIsOver) === 'yield') {
+    taken.push(of.received.length - taken.reduce((sum, count) => sum + count, 0))
+  }
+  t.true(
+    taken.every(count => count <= 16),
+    taken.join(', '),
+  )
+  t.deepEqual(of.received, [...records, 'snapshot 1'])
+})
+
 test('while the gate is closed no barrier gets past the records before it', async t => {
   const of = mailboxOf(t)
   of.whenReceived(record => {

@@ -197,6 +197,19 @@ test('the order to stop completes nothing of another generation', t => {
   ])
 })
 
+test('W6: a job that was started from nothing is obeyed, though it counts from 1 again', t => {
+  const anew = { jobId: 'another', term: 1 }
+  t.deepEqual(
+    hears(
+      orders('deploy', 5, { term: 7 }),
+      orders('run', 5, { term: 7 }),
+      orders('deploy', 1, anew),
+      orders('run', 1, anew),
+    ),
+    ['deploy 5', 'run', 'dispose, deploy 1', 'run'],
+  )
+})
+
 test('W1–W5 hold however orders are repeated and reordered', t => {
   const seed = seedFromEnvironment()
   t.log(`SLUICE_TEST_SEED=${seed}`)
