@@ -71,7 +71,7 @@ export const table: readonly Row[] = [
   {
     at: 'actors/load-job.ts',
     files: ['actors', ...allButAdapters],
-    packages: ['fp-ts', 'node:', 'tsx/esm/api'],
+    packages: ['fp-ts', 'node:', 'tsx/cjs/api', 'tsx/esm/api'],
   },
   {
     at: 'actors/cli',
