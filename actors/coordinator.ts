@@ -9,7 +9,7 @@ import type { StreamError } from '../lib/errors.js'
 import type { Plan } from '../lib/job/plan.js'
 import type { ControlBus } from '../lib/ports/control-bus.js'
 import type { EventLog } from '../lib/ports/event-log.js'
-import type { Claim, HistoryEntry, JobStore } from '../lib/ports/job-store.js'
+import type { Claim, CommitOutcome, HistoryEntry, JobStore } from '../lib/ports/job-store.js'
 import type { Scheduler } from '../lib/ports/scheduler.js'
 import {
   coordinatorSubject,
@@ -21,6 +21,7 @@ import {
   mailboxSubjects,
   ordersSubject,
 } from '../lib/protocol/addresses.js'
+import type { AbortReason } from '../lib/protocol/checkpoint.js'
 import {
   type CoordinatorEffect,
   type CoordinatorEvent,
@@ -269,26 +270,18 @@ export class CoordinatorActor {
   private async allocate(generation: Generation): Promise<void> {
     const epoch = await this.options.ports.store.allocate(this.options.claim, generation)()
     if (E.isRight(epoch)) this.dispatch({ type: 'epoch-allocated', generation, epoch: epoch.right })
-    else if (!this.endedBy(epoch.left))
+    else if (this.isAt(generation) && !this.endedBy(epoch.left))
       this.dispatch({ type: 'allocation-failed', generation, error: epoch.left })
   }
 
-  /**
-   * `at` is when it was first tried: the store tells a repeat of what it has committed from another
-   * coordinator's checkpoint by the very same manifest.
-   */
-  private async commit(
-    effect: Extract<CoordinatorEffect, { type: 'commit' }>,
-    at = {
-      wall: this.options.ports.scheduler.wallClock(),
-      now: this.options.ports.scheduler.now(),
-    },
-  ): Promise<void> {
+  /** The manifest is made once: a repeated commit must be known as the same one (P5). */
+  private commit(effect: Extract<CoordinatorEffect, { type: 'commit' }>): Promise<void> {
     const { claim, plan, ports } = this.options
     const { generation, checkpoint, parts } = effect
-    const now = at.wall
-    const durationMs = at.now - checkpoint.registeredAt
+    const now = ports.scheduler.wallClock()
+    const durationMs = ports.scheduler.now() - checkpoint.registeredAt
     const { epoch, final } = checkpoint
+    const triggeredAt = now - durationMs
     const manifest: Manifest = {
       version: 1,
       job: plan.job,
@@ -297,61 +290,63 @@ export class CoordinatorActor {
       generation,
       maxParallelism: plan.graph.maxParallelism,
       graph: plan.fingerprint,
-      triggeredAt: now - durationMs,
+      triggeredAt,
       completedAt: now,
       parts,
       final,
     }
-    const history: HistoryEntry = {
-      epoch,
-      generation,
-      status: 'completed',
-      triggeredAt: now - durationMs,
-      durationMs,
-      bytes: parts.reduce((sum, part) => sum + part.bytes, 0),
-    }
+    const bytes = parts.reduce((sum, part) => sum + part.bytes, 0)
+    const status = 'completed'
+    return this.tryCommit(manifest, { epoch, generation, status, triggeredAt, durationMs, bytes })
+  }
+
+  private async tryCommit(manifest: Manifest, history: HistoryEntry): Promise<void> {
+    const { claim, plan, ports } = this.options
+    const { generation, epoch } = manifest
     const { supersededTtlMs, historyMax } = plan.graph.limits
-    const outcome = await ports.store.commit(claim, manifest, {
-      supersededTtlMs,
-      history,
-      historyMax,
-    })()
-    if (E.isRight(outcome)) {
-      const { right } = outcome
-      if (right.type === 'committed' || right.type === 'already-committed') {
-        this.dispatch({ type: 'committed', generation, epoch })
-      } else if (right.type === 'fenced') {
-        this.dispatch({
-          type: 'fenced',
-          reason: `term ${right.term}, generation ${right.generation} own the job`,
-        })
-      } else if (right.type === 'parts-missing') {
-        const facts = `the store has lost the parts of ${right.subtasks.join(', ')}`
-        this.dispatch({ type: 'commit-refused', generation, epoch, reason: 'parts-missing', facts })
-      } else {
-        const facts = `checkpoint ${right.latest} completed before`
-        this.dispatch({ type: 'commit-refused', generation, epoch, reason: 'superseded', facts })
-      }
-      return
-    }
+    const options = { supersededTtlMs, history, historyMax }
+    const outcome = await ports.store.commit(claim, manifest, options)()
+    if (E.isRight(outcome)) return this.committed(manifest, outcome.right)
     const error = outcome.left
     if (this.endedBy(error)) return
     this.note({ type: 'store-trouble', doing: `completing checkpoint ${epoch}`, error })
     if (error.type === 'timed-out' || error.type === 'unavailable') {
       // Unknown outcome: asked again, never assumed (P5). A newer generation re-reads the truth itself.
       this.retry(() => {
-        if ('generation' in this.state.phase && this.state.phase.generation === generation)
-          void this.commit(effect, at)
+        if (this.isAt(generation)) void this.tryCommit(manifest, history)
       })
       return
     }
-    this.dispatch({
-      type: 'commit-refused',
-      generation,
-      epoch,
-      reason: 'failed',
-      facts: error.message,
-    })
+    const facts = error.message
+    this.dispatch({ type: 'commit-refused', generation, epoch, reason: 'failed', facts })
+  }
+
+  private committed({ generation, epoch }: Manifest, outcome: CommitOutcome): void {
+    const refused = (reason: AbortReason, facts: string): void =>
+      this.dispatch({ type: 'commit-refused', generation, epoch, reason, facts })
+    switch (outcome.type) {
+      case 'committed':
+      case 'already-committed':
+        this.dispatch({ type: 'committed', generation, epoch })
+        return
+      case 'parts-missing':
+        refused('parts-missing', `the store has lost the parts of ${outcome.subtasks.join(', ')}`)
+        return
+      case 'superseded':
+        refused('superseded', `checkpoint ${outcome.latest} completed before`)
+        return
+      case 'fenced': {
+        const reason = `term ${outcome.term}, generation ${outcome.generation} own the job`
+        // A newer generation of our own is no other coordinator.
+        if (outcome.term === this.options.claim.term) refused('failed', reason)
+        else this.dispatch({ type: 'fenced', reason })
+      }
+    }
+  }
+
+  private isAt(generation: Generation): boolean {
+    const { phase } = this.state
+    return 'generation' in phase && phase.generation === generation
   }
 
   private async recordAborted({

@@ -49,7 +49,7 @@ const importFile = async (path: string): Promise<E.Either<StreamError, unknown>>
   const unregister = typescript.has(extname(path)) ? await registerTypeScript() : undefined
   try {
     const module: { readonly default?: unknown } = await import(pathToFileURL(path).href)
-    return E.right(module.default)
+    return E.right(exportedBy(module))
   } catch (cause) {
     return E.left(
       streamError('invalid', `the job file '${path}' cannot be loaded: ${messageOf(cause)}`, {
@@ -62,12 +62,25 @@ const importFile = async (path: string): Promise<E.Either<StreamError, unknown>>
   }
 }
 
-/** Node 20 cannot read TypeScript by itself; the loader is in place only while the file is imported. */
+/** In a package without `"type": "module"`, TypeScript's `export default` becomes `exports.default`. */
+const exportedBy = ({ default: exported }: { readonly default?: unknown }): unknown =>
+  isCommonJsModule(exported) ? exported.default : exported
+
+const isCommonJsModule = (value: unknown): value is { readonly default?: unknown } =>
+  typeof value === 'object' && value !== null && '__esModule' in value
+
+/**
+ * Node 20 cannot read TypeScript by itself; the loaders are in place only while the file is imported. Both
+ * of them, since the file's package decides whether it is a module or CommonJS.
+ */
 const registerTypeScript = async (): Promise<() => Promise<void>> => {
   // Its cache would stay behind in the temporary folder.
   process.env.TSX_DISABLE_CACHE ??= '1'
-  const { register } = await import('tsx/esm/api')
-  return register()
+  const [esm, commonJs] = await Promise.all([import('tsx/esm/api'), import('tsx/cjs/api')])
+  const ends = [commonJs.register(), esm.register()]
+  return async () => {
+    for (const end of ends) await end()
+  }
 }
 
 const describe = (value: unknown): string => {

@@ -196,11 +196,12 @@ export class Mailbox implements Head {
       return
     }
     const { header, body } = decoded.right
-    invariant(
-      header.generation === this.options.generation,
-      'P8',
-      `frame of generation ${header.generation}`,
-    )
+    if (header.generation !== this.options.generation) {
+      // P8: whoever meets another generation's data touches nothing and goes.
+      const facts = `a frame of generation ${header.generation} came to one of ${this.options.generation}`
+      this.options.onFailed(streamError('fenced', `${facts} on ${message.subject}`))
+      return
+    }
     const slot = { sequence: message.sequence, done: false }
     this.held.push(slot)
     if (inbound.reader.accept(header.number, this.options.scheduler.now()) !== 'accept') {
@@ -261,7 +262,7 @@ export class Mailbox implements Head {
     const { receive } = inbound.input
     const { gate, scheduler } = this.options
     while (cursor.at < records.length) {
-      if (gate.closed) return 'blocked'
+      if (gate.closed || this.disposed) return 'blocked'
       const record = records[cursor.at]
       cursor.at += 1
       receive(record)

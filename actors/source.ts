@@ -1,18 +1,15 @@
 /**
  * The head of a source subtask: reads a replayable source, decodes and validates each record once, and
  * knows its position at any barrier. The position lives in checkpoints only.
+ *
+ * Where a source starts and ends is fixed when its job first starts. A bounded source has ended when no
+ * message up to its end is left to be read: the one at its end may be on another subject, or removed.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import { PathReporter } from 'io-ts/lib/PathReporter.js'
 import { messageOf, SluiceError, type StreamError, streamError } from '../lib/errors.js'
 import type { IterableSource, JetStreamSource } from '../lib/job/contracts.js'
-import type {
-  EventLog,
-  LogMessage,
-  LogReader,
-  LogStart,
-  StreamFacts,
-} from '../lib/ports/event-log.js'
+import type { EventLog, LogMessage, LogReader, LogStart } from '../lib/ports/event-log.js'
 import type { Digests } from '../lib/ports/record-codec.js'
 import type { Scheduler } from '../lib/ports/scheduler.js'
 import {
@@ -23,6 +20,7 @@ import {
 } from '../lib/protocol/source-position.js'
 import type { Gate } from './gate.js'
 import type { Head, PumpOutcome } from './head.js'
+import { firstPosition, lastOf } from './source-bounds.js'
 
 /** A message that the source's codec refused. */
 export interface RefusedMessage {
@@ -65,7 +63,8 @@ export const openJetStreamSource = async (
   const facts = await host.log.facts(source.stream)()
   if (E.isLeft(facts)) return E.left(explainMissing(source, facts.left))
   if (restored === undefined) {
-    return E.right(new JetStreamHead(source, firstPosition(source, facts.right), host))
+    const first = await firstPosition(source, facts.right, host.log)
+    return E.isLeft(first) ? first : E.right(new JetStreamHead(source, first.right, host))
   }
   const at = restored.offset
   const message =
@@ -93,30 +92,9 @@ const explainMissing = (source: JetStreamSource<unknown>, error: StreamError): S
       )
     : error
 
-/** Start and end are fixed when the job first starts, not when it restarts. */
-const firstPosition = (source: JetStreamSource<unknown>, facts: StreamFacts): JetStreamPosition => {
-  const { start, end } = source
-  const before =
-    start.at === 'new'
-      ? facts.lastSequence
-      : start.at === 'last'
-        ? Math.max(0, facts.lastSequence - 1)
-        : start.at === 'sequence'
-          ? start.sequence - 1
-          : undefined
-  return {
-    type: 'jetstream',
-    stream: source.stream,
-    createdAt: facts.createdAt,
-    // What was gone before the job began is not missed by it.
-    offset: before === undefined ? undefined : Math.max(before, facts.firstSequence - 1),
-    hash: undefined,
-    end: end === undefined ? undefined : end.at === 'last' ? facts.lastSequence : end.sequence,
-  }
-}
-
-/** Ticks without a message between two looks at whether the end has been reached. */
-const ticksPerLook = 10
+/** Silence after which a bounded source asks whether anything is left to come. */
+const quietMsMin = 1_000
+const quietMsMax = 30_000
 
 class JetStreamHead implements SourceHead {
   private queue: LogMessage[] = []
@@ -129,10 +107,13 @@ class JetStreamHead implements SourceHead {
   private disposed = false
   /** Up to here no message was cut off the stream's front before it was read. */
   private unbrokenThrough = 0
+  private verifying = false
+  /** Nothing up to the end is left in the stream. */
+  private nothingLeft = false
   private looking = false
-  private idleTicks = 0
-  /** Nothing up to the end is left to be read. */
-  private exhausted = false
+  private quietAt: number | undefined
+  private quietMs = quietMsMin
+  private lookAt = 0
   private readonly decoder = new TextDecoder('utf-8', { fatal: true })
 
   constructor(
@@ -159,6 +140,7 @@ class JetStreamHead implements SourceHead {
       this.finish()
       return
     }
+    this.lookAt = host.scheduler.now() + this.quietMs
     this.reader = host.log.read({
       stream: source.stream,
       ...(source.subject === undefined ? {} : { subject: source.subject }),
@@ -182,15 +164,15 @@ class JetStreamHead implements SourceHead {
 
   private work(until: number): PumpOutcome {
     const { host } = this
-    if (this.exhausted) this.finish()
     for (let count = 1; this.next < this.queue.length; count += 1) {
       if (host.gate.closed) return 'blocked'
       const message = this.queue[this.next]
-      if (message === undefined || !this.isUnbroken(message.sequence)) break
+      if (message === undefined || !this.isUnbroken(message.sequence)) return 'idle'
       this.next += 1
       if (!this.take(message)) return 'idle'
       if ((count & clockMask) === 0 && host.scheduler.now() >= until) return 'yield'
     }
+    if (this.nothingLeft) this.finish()
     return 'idle'
   }
 
@@ -206,17 +188,29 @@ class JetStreamHead implements SourceHead {
 
   abort(): void {}
 
-  tick(): void {
+  tick(now: number): void {
     const { end } = this.from
-    const isIdle = this.next >= this.queue.length && !this.isEnded && this.reader !== undefined
-    if (end === undefined || !isIdle) return
-    this.idleTicks += 1
-    if (this.idleTicks % ticksPerLook === 0) this.lookForEnd(end)
+    if (end === undefined || this.isEnded || this.looking || this.reader === undefined) return
+    if (this.offset !== this.quietAt) {
+      this.quietAt = this.offset
+      this.quietMs = quietMsMin
+      this.lookAt = now + this.quietMs
+    }
+    if (now < this.lookAt || this.next < this.queue.length) return
+    this.looking = true
+    void this.isNothingLeft(end).then(nothingLeft => {
+      this.looking = false
+      this.quietMs = Math.min(2 * this.quietMs, quietMsMax)
+      this.lookAt = this.host.scheduler.now() + this.quietMs
+      this.nothingLeft ||= nothingLeft && this.reader !== undefined
+      if (this.nothingLeft) this.host.onArrived()
+    })
   }
 
   dispose(): void {
     this.disposed = true
     this.reader?.close()
+    this.reader = undefined
     this.queue = []
     this.next = 0
   }
@@ -230,47 +224,42 @@ class JetStreamHead implements SourceHead {
     const { offset, source } = this
     if (source.subject !== undefined || offset === undefined) return true
     if (sequence === offset + 1 || sequence <= this.unbrokenThrough) return true
-    const through = this.queue.at(-1)?.sequence ?? sequence
-    this.look(async () => {
-      const facts = await this.host.log.facts(source.stream)()
-      if (this.disposed) return
-      if (E.isLeft(facts)) {
-        if (facts.left.type === 'missing') this.host.onFailed(explainMissing(source, facts.left))
-        return
-      }
-      const hashAtOffset = undefined
-      const verdict = verifyPosition({ ...this.from, offset }, { ...facts.right, hashAtOffset })
-      if (E.isLeft(verdict)) this.host.onFailed(verdict.left)
-      else this.unbrokenThrough = through
-    })
+    if (!this.verifying) void this.verify(offset, this.queue.at(-1)?.sequence ?? sequence)
     return false
   }
 
-  /**
-   * The message at the end may have been removed, or be of another subject: then nothing ever comes that
-   * says that the end is reached. The stream's end is read before its last message, so that nothing that
-   * is still to come is overlooked.
-   */
-  private lookForEnd(end: number): void {
-    const { log } = this.host
-    const { stream, subject } = this.source
-    this.look(async () => {
-      const facts = await log.facts(stream)()
-      if (E.isLeft(facts) || facts.right.lastSequence < end) return
-      const last = await log.last(stream, subject ?? '>')()
-      if (E.isLeft(last)) return
-      this.exhausted = (last.right?.sequence ?? 0) <= (this.offset ?? 0)
-    })
+  /** Asked again with the next message or tick when it was not answered. */
+  private async verify(offset: number, through: number): Promise<void> {
+    const { source, host } = this
+    this.verifying = true
+    const facts = await host.log.facts(source.stream)()
+    this.verifying = false
+    if (this.disposed) return
+    if (E.isLeft(facts)) {
+      if (facts.left.type === 'missing') host.onFailed(explainMissing(source, facts.left))
+      return
+    }
+    const observed = { ...facts.right, hashAtOffset: undefined }
+    const verdict = verifyPosition({ ...this.from, offset }, observed)
+    if (E.isLeft(verdict)) {
+      host.onFailed(verdict.left)
+      return
+    }
+    this.unbrokenThrough = through
+    host.onArrived()
   }
 
-  /** One question at a time. One that was not answered is asked again: ticks go on. */
-  private look(ask: () => Promise<void>): void {
-    if (this.looking) return
-    this.looking = true
-    void ask().then(() => {
-      this.looking = false
-      if (!this.disposed) this.host.onArrived()
-    })
+  /** Whether the stream has come to the end and holds nothing up to it that was not read. */
+  private async isNothingLeft(end: number): Promise<boolean> {
+    const { source, host } = this
+    const { offset } = this
+    const facts = await host.log.facts(source.stream)()
+    // What fails here fails the reader, too, which says so.
+    if (E.isLeft(facts) || facts.right.lastSequence < end) return false
+    const last = await lastOf(source, end, facts.right, host.log)
+    if (E.isLeft(last) || last.right === undefined) return false
+    const isRead = last.right === 'none' || last.right <= (offset ?? 0)
+    return isRead && this.offset === offset
   }
 
   /** One message. False when the source has come to its end. */
@@ -385,8 +374,14 @@ export class IterableHead implements SourceHead {
   tick(): void {}
 
   dispose(): void {
-    this.iterator?.return?.()
+    const { iterator } = this
     this.iterator = undefined
+    try {
+      iterator?.return?.()
+    } catch (thrown) {
+      // What a user's generator throws at its end must not keep the rest from being let go of.
+      this.host.onFailed(this.broken(thrown).error)
+    }
   }
 
   private step(iterator: Iterator<unknown>): IteratorResult<unknown> {

@@ -32,7 +32,7 @@ import {
   mailboxStream,
   parseSubtaskId,
 } from '../lib/protocol/addresses.js'
-import type { ChannelId, Epoch, Generation, Key, SubtaskId } from '../lib/protocol/ids.js'
+import type { ChannelId, Epoch, Generation, Key, KeyGroup, SubtaskId } from '../lib/protocol/ids.js'
 import { keyGroupOf, subtaskOf } from '../lib/protocol/key-group.js'
 import type { Manifest, PartRef } from '../lib/protocol/manifest.js'
 import type { Decline, Report, SubtaskState } from '../lib/protocol/messages.js'
@@ -51,6 +51,13 @@ import { Gate } from './gate.js'
 import type { Head } from './head.js'
 import { Mailbox, type MailboxInput } from './mailbox.js'
 import { type OpenOutput, type Output, openOutput } from './output.js'
+import {
+  type DeadLetter,
+  deadLetterPayload,
+  recordBytesMaxOf,
+  sinkPayload,
+  tooMuchPending,
+} from './payloads.js'
 import {
   IterableHead,
   openJetStreamSource,
@@ -382,7 +389,12 @@ export class SubtaskActor {
       const { keyOf } = partition
       const { maxParallelism } = this.options.plan.graph
       return record => {
-        const group = keyGroupOf(keyOf(record), maxParallelism)
+        let group: KeyGroup
+        try {
+          group = keyGroupOf(keyOf(record), maxParallelism)
+        } catch (thrown) {
+          throw badKey(edge.to, thrown)
+        }
         channels[subtaskOf(group, count, maxParallelism)]?.add(record)
       }
     }
@@ -401,12 +413,7 @@ export class SubtaskActor {
     const bytesMax = this.options.plan.graph.limits.sinkPendingBytesMax
     const recordBytesMax = recordBytesMaxOf(this.options.ports.log)
     return record => {
-      const text = JSON.stringify(codec === undefined ? record : codec.encode(record))
-      if (text === undefined) throw notJson(id, record)
-      const payload = encoder.encode(text)
-      if (payload.byteLength > recordBytesMax)
-        throw tooLarge(id, payload.byteLength, recordBytesMax)
-      output.add(payload)
+      output.add(sinkPayload(id, codec, record, recordBytesMax))
       if (output.pendingBytes > bytesMax) throw tooMuchPending(id, bytesMax)
     }
   }
@@ -527,8 +534,14 @@ export class SubtaskActor {
     const { maxParallelism } = this.options.plan.graph
     const { from, to } = this.subtask.keyGroups
     return record => {
-      const key = keyOf(record)
-      const group = keyGroupOf(key, maxParallelism)
+      let key: Key
+      let group: KeyGroup
+      try {
+        key = keyOf(record)
+        group = keyGroupOf(key, maxParallelism)
+      } catch (thrown) {
+        throw badKey(edge.to, thrown)
+      }
       if (group < from || group > to) throw strayKey(edge.to, key)
       this.records += 1
       program.receive(record, key, group)
@@ -630,9 +643,7 @@ export class SubtaskActor {
     })
   }
 
-  private deadLetter(
-    letter: Readonly<Record<string, unknown>> & { readonly operator: string },
-  ): void {
+  private deadLetter(letter: DeadLetter): void {
     const { plan, ports } = this.options
     const envelope = {
       version: 1,
@@ -642,7 +653,11 @@ export class SubtaskActor {
       at: ports.scheduler.wallClock(),
       ...letter,
     }
-    this.outputs.get(deadLetters)?.add(encodeLetter(envelope, recordBytesMaxOf(ports.log)))
+    const output = this.outputs.get(deadLetters)
+    if (output === undefined) return
+    output.add(deadLetterPayload(envelope, ports.codec, recordBytesMaxOf(ports.log)))
+    const bytesMax = plan.graph.limits.sinkPendingBytesMax
+    if (output.pendingBytes > bytesMax) throw tooMuchPending(deadLetters, bytesMax)
   }
 
   // --- snapshots --------------------------------------------------------------------------------
@@ -770,8 +785,9 @@ export class SubtaskActor {
   private fail(error: StreamError, final: boolean): void {
     if (this.disposed || this.phase === 'failed') return
     this.phase = 'failed'
-    const next = error.next === undefined ? '' : ` ${error.next}`
-    this.error = { type: error.type, message: `${error.message}.${next}`, fatal: final }
+    const sentence = /[.!?]$/.test(error.message) ? error.message : `${error.message}.`
+    const message = error.next === undefined ? sentence : `${sentence} ${error.next}`
+    this.error = { type: error.type, message, fatal: final }
     this.dispose()
     this.options.onChange()
   }
@@ -805,50 +821,12 @@ const errorOf = (thrown: unknown): StreamError => {
 /** Stream names hold no dots, spaces or wildcards. */
 const streamNameOf = (id: string): string => token(id.toUpperCase())
 
-/** Room for our headers in a message, and for a section's own bytes in a chunk. */
-const envelopeBytesMax = 4 * 1024
-const chunkBytesMax = 1024 * 1024
-const reasonCharsMax = 4 * 1024
-
-/**
- * The largest record that a message and a snapshot's chunk can hold. Checked before the record is part of
- * a checkpoint: behind one that can never be published, the sink would be stuck for ever.
- */
-const recordBytesMaxOf = ({ payloadBytesMax }: EventLog): number =>
-  Math.min(payloadBytesMax, chunkBytesMax) - envelopeBytesMax
-
-/** Bad input must not stop the job by being large, or not JSON: its place in the source stays known. */
-const encodeLetter = (letter: Readonly<Record<string, unknown>>, bytesMax: number): Uint8Array => {
-  const reason = String(letter.reason).slice(0, reasonCharsMax)
-  const whole = E.tryCatch(() => encoder.encode(JSON.stringify({ ...letter, reason })), messageOf)
-  if (E.isRight(whole) && whole.right.byteLength <= bytesMax) return whole.right
-  const omitted = E.isLeft(whole) ? whole.left : `${whole.right.byteLength} bytes are too many`
-  const { raw: _raw, record: _record, ...rest } = letter
-  return encoder.encode(JSON.stringify({ ...rest, reason, omitted }))
-}
-
-const tooLarge = (sink: string, bytes: number, bytesMax: number): SluiceError =>
-  new SluiceError(
-    streamError('full', `sink '${sink}' got a record of ${bytes} bytes, ${bytesMax} are possible`, {
-      next: 'Make the records smaller.',
-    }),
-  )
-
-const notJson = (sink: string, record: unknown): SluiceError =>
-  new SluiceError(
-    streamError('invalid', `sink '${sink}' got a ${typeof record}, which JSON cannot hold`, {
-      next: 'Emit an object, an array, a string, a number, a boolean or null.',
-    }),
-  )
-
-const tooMuchPending = (sink: string, bytesMax: number): SluiceError =>
+const badKey = (to: string, thrown: unknown): SluiceError =>
   new SluiceError(
     streamError(
-      'full',
-      `sink '${sink}' holds more than ${bytesMax} bytes that wait for a checkpoint to complete`,
-      {
-        next: "Checkpoint more often, or raise the job's limit 'sinkPendingBytesMax'.",
-      },
+      'user-code',
+      `the function given to keyBy before '${to}' gave no key: ${messageOf(thrown)}`,
+      { next: 'Make it return a string or a finite number for every record.', cause: thrown },
     ),
   )
 

@@ -780,7 +780,7 @@ export class TransactionalOutput {
     const order = `${show(refused)} was refused, like all before ${show(stored)}, which was stored`
     // Not to be restored: the last message would then say that those before it are published.
     this.#fail('lost', `somebody else writes on its subject: ${order}`, {
-      next: `Publish ${show(refused)} by hand, and do not declare the stream exclusive.`,
+      next: `Publish what was refused by hand, and keep everybody else off the subject.`,
     })
   }
 

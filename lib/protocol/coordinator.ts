@@ -13,221 +13,35 @@
  */
 import type { StreamError } from '../errors.js'
 import { absurd } from '../invariant.js'
+import { allEnded, assign, subtaskState, unready } from './assignment.js'
 import {
-  type AbortReason,
   type CheckpointEffect,
   type CheckpointEvent,
-  type CheckpointRules,
-  type CheckpointState,
   nextCheckpointAt,
-  type PendingCheckpoint,
   startCheckpoints,
   stepCheckpoints,
 } from './checkpoint.js'
-import type { Epoch, Generation, SubtaskId, Term, WorkerId } from './ids.js'
-import type { Manifest, PartRef } from './manifest.js'
-import { initialMembership, type Membership, step as stepMembership } from './membership.js'
-import type { Beat, Orders, SubtaskState } from './messages.js'
-import { initialRetry, type RestartStrategy, type Retry, step as stepRetry } from './retry.js'
+import {
+  type CoordinatorEffect,
+  type CoordinatorEvent,
+  type CoordinatorSettings,
+  type CoordinatorState,
+  type CoordinatorStep,
+  type EndStatus,
+  generationOf,
+  type Note,
+  type Phase,
+  type WorkerState,
+} from './coordinator-state.js'
+import type { Epoch, Generation, SubtaskId, WorkerId } from './ids.js'
+import type { Manifest } from './manifest.js'
+import { initialMembership, step as stepMembership } from './membership.js'
+import type { Beat } from './messages.js'
+import { withOrders } from './orders.js'
+import { initialRetry, step as stepRetry } from './retry.js'
 
-/** What the coordinator knows from the start and never changes. */
-export interface CoordinatorSettings {
-  readonly term: Term
-  readonly jobId: string
-  /** Fingerprint of the job graph. */
-  readonly graph: string
-  readonly subtasks: readonly SubtaskId[]
-  readonly maxParallelism: number
-  /** Subtasks that read sources. */
-  readonly sources: ReadonlySet<SubtaskId>
-  /** Every source is bounded: the job ends by itself. */
-  readonly bounded: boolean
-  readonly checkpoints: CheckpointRules
-  readonly restart: RestartStrategy
-  readonly heartbeatTimeoutMs: number
-  readonly stallTimeoutMs: number
-  readonly deployTimeoutMs: number
-  readonly stopTimeoutMs: number
-  readonly ordersEveryMs: number
-}
-
-/** What the coordinator knows of a worker, from its last beat. */
-export interface WorkerState {
-  readonly worker: WorkerId
-  readonly pid: number
-  readonly slots: number
-  readonly only: readonly SubtaskId[]
-  /** It has loaded the same job graph. */
-  readonly fits: boolean
-  /** Last known generation and subtasks of the worker. */
-  readonly generation: Generation
-  readonly subtasks: ReadonlyMap<SubtaskId, SubtaskState>
-  readonly stopped: boolean
-  /** Since when it has denied the running generation that it is assigned to. */
-  readonly strayedAt: number | undefined
-}
-
-/** Which worker runs which subtask. */
-export type Assignment = ReadonlyMap<SubtaskId, WorkerId>
-/** How a job ends for good. */
-export type EndStatus = 'finished' | 'canceled' | 'failed'
-
-/** Where a job stands in its life. */
-export type Phase =
-  /** A new generation was asked for. */
-  | { readonly type: 'beginning'; readonly retryAt: number | undefined }
-  /** The generation exists; its mailboxes are being made, its workers gather. */
-  | {
-      readonly type: 'assembling'
-      readonly generation: Generation
-      readonly restore: Manifest | undefined
-      readonly mailboxes: boolean
-    }
-  /** Workers restore their subtasks. */
-  | {
-      readonly type: 'deploying'
-      readonly generation: Generation
-      readonly restore: Manifest | undefined
-      readonly assignment: Assignment
-      readonly since: number
-    }
-  | {
-      readonly type: 'running'
-      readonly generation: Generation
-      readonly restore: Manifest | undefined
-      readonly assignment: Assignment
-      readonly checkpoints: CheckpointState
-    }
-  /** The generation is dead; the next one starts at `at`. */
-  | {
-      readonly type: 'restarting'
-      readonly generation: Generation
-      readonly at: number
-      readonly reason: string
-    }
-  /** Workers are told to let go for good. */
-  | {
-      readonly type: 'stopping'
-      readonly generation: Generation
-      readonly status: EndStatus
-      readonly reason: string | undefined
-      readonly since: number
-      /** What had completed when the end was decided: it is still to be published. */
-      readonly completed: Epoch
-      readonly ending: boolean
-    }
-  | { readonly type: 'ended'; readonly status: EndStatus; readonly reason: string | undefined }
-  /** Another coordinator owns the job. */
-  | { readonly type: 'fenced'; readonly reason: string }
-
-/** All that a coordinator knows. */
-export interface CoordinatorState {
-  readonly settings: CoordinatorSettings
-  readonly phase: Phase
-  readonly workers: ReadonlyMap<WorkerId, WorkerState>
-  readonly members: Membership
-  readonly retry: Retry
-  readonly restarts: number
-  readonly ordersDueAt: number
-}
-
-/** Every event says when it happened, and brings one random number for jitter. */
-export type CoordinatorEvent = { readonly now: number; readonly random: number } & (
-  | { readonly type: 'started' }
-  | { readonly type: 'tick' }
-  | {
-      readonly type: 'generation-begun'
-      readonly generation: Generation
-      readonly restore: Manifest | undefined
-    }
-  | { readonly type: 'generation-failed'; readonly error: StreamError }
-  | { readonly type: 'mailboxes-ready'; readonly generation: Generation }
-  | {
-      readonly type: 'mailboxes-failed'
-      readonly generation: Generation
-      readonly error: StreamError
-    }
-  | { readonly type: 'beat'; readonly beat: Beat }
-  | { readonly type: 'heartbeat'; readonly worker: WorkerId; readonly lagMs: number }
-  | { readonly type: 'worker-exited'; readonly worker: WorkerId; readonly reason: string }
-  | { readonly type: 'epoch-allocated'; readonly generation: Generation; readonly epoch: Epoch }
-  | {
-      readonly type: 'allocation-failed'
-      readonly generation: Generation
-      readonly error: StreamError
-    }
-  | { readonly type: 'committed'; readonly generation: Generation; readonly epoch: Epoch }
-  | {
-      readonly type: 'commit-refused'
-      readonly generation: Generation
-      readonly epoch: Epoch
-      readonly reason: AbortReason
-      readonly facts: string
-    }
-  | { readonly type: 'cancel-requested' }
-  | { readonly type: 'fenced'; readonly reason: string }
-  /** The store answers, and no longer knows the job or what it restores: no later try mends that. */
-  | { readonly type: 'store-lost'; readonly reason: string }
-  | { readonly type: 'job-ended' }
-)
-
-/** What the coordinator is to do; outcomes come back as events. */
-export type CoordinatorEffect =
-  | { readonly type: 'begin-generation' }
-  | { readonly type: 'prepare-mailboxes'; readonly generation: Generation }
-  | { readonly type: 'send-orders'; readonly worker: WorkerId; readonly orders: Orders }
-  | { readonly type: 'allocate-epoch'; readonly generation: Generation }
-  | {
-      readonly type: 'commit'
-      readonly generation: Generation
-      readonly checkpoint: PendingCheckpoint
-      readonly parts: readonly PartRef[]
-    }
-  | {
-      readonly type: 'record-aborted'
-      readonly generation: Generation
-      readonly aborted: Extract<CheckpointEffect, { type: 'aborted' }>
-    }
-  | {
-      readonly type: 'set-status'
-      readonly status: 'running' | 'restarting'
-      readonly reason: string | undefined
-    }
-  | { readonly type: 'end-job'; readonly status: EndStatus; readonly reason: string | undefined }
-  | { readonly type: 'note'; readonly note: Note }
-
-/** What people are told. */
-export type Note =
-  | {
-      readonly type: 'generation-begun'
-      readonly generation: Generation
-      readonly restored: Epoch | undefined
-    }
-  | { readonly type: 'running'; readonly generation: Generation }
-  | { readonly type: 'worker-joined'; readonly worker: WorkerId; readonly fits: boolean }
-  | { readonly type: 'worker-lost'; readonly worker: WorkerId; readonly reason: string }
-  | {
-      readonly type: 'failed'
-      readonly generation: Generation
-      readonly reason: string
-      readonly delayMs: number | undefined
-    }
-  | {
-      readonly type: 'checkpoint-completed'
-      readonly epoch: Epoch
-      readonly durationMs: number
-      readonly bytes: number
-    }
-  | {
-      readonly type: 'checkpoint-aborted'
-      readonly epoch: Epoch
-      readonly reason: AbortReason
-      readonly facts: string
-    }
-  | { readonly type: 'store-trouble'; readonly doing: string; readonly error: StreamError }
-
-/** A new state, and effects to perform in order. */
-export type CoordinatorStep = readonly [CoordinatorState, readonly CoordinatorEffect[]]
+export { unassignable } from './assignment.js'
+export * from './coordinator-state.js'
 
 /** How long to wait before asking the store again for a generation. */
 const storeRetryMs = 500
@@ -365,9 +179,6 @@ const onStoreLost = (state: CoordinatorState, reason: string, now: number): Coor
 
 const isEnding = (phase: Phase): boolean =>
   phase.type === 'stopping' || phase.type === 'ended' || phase.type === 'fenced'
-
-const generationOf = ({ phase }: CoordinatorState): Generation =>
-  'generation' in phase ? phase.generation : 0
 
 // --- time -----------------------------------------------------------------------------------
 
@@ -599,59 +410,6 @@ const assemble = (state: CoordinatorState, now: number): CoordinatorStep => {
   ]
 }
 
-/** Reserved workers first, then free slots, one subtask a round so that load spreads. */
-const assign = (state: CoordinatorState): Assignment | undefined => {
-  const assignment = new Map<SubtaskId, WorkerId>()
-  const usable = [...state.workers.values()].filter(w => w.fits && !w.stopped)
-  for (const worker of usable) {
-    for (const subtask of worker.only) {
-      if (state.settings.subtasks.includes(subtask) && !assignment.has(subtask)) {
-        assignment.set(subtask, worker.worker)
-      }
-    }
-  }
-  const open = state.settings.subtasks.filter(id => !assignment.has(id))
-  const free = usable
-    .filter(w => w.only.length === 0)
-    .map(w => ({ worker: w.worker, slots: w.slots }))
-  for (let round = 0; open.length > 0; round += 1) {
-    const offering = free.filter(w => w.slots > round)
-    if (offering.length === 0) return undefined
-    for (const { worker } of offering) {
-      const subtask = open.shift()
-      if (subtask !== undefined) assignment.set(subtask, worker)
-    }
-  }
-  return assignment
-}
-
-/** Subtasks that no present worker can take: what people wait for. */
-export const unassignable = (state: CoordinatorState): readonly SubtaskId[] => {
-  const usable = [...state.workers.values()].filter(w => w.fits)
-  const reserved = new Set(usable.flatMap(w => w.only))
-  const slots = usable.filter(w => w.only.length === 0).reduce((sum, w) => sum + w.slots, 0)
-  return state.settings.subtasks.filter(id => !reserved.has(id)).slice(slots)
-}
-
-const subtaskState = (
-  state: CoordinatorState,
-  assignment: Assignment,
-  id: SubtaskId,
-): SubtaskState | undefined => {
-  const worker = state.workers.get(assignment.get(id) ?? '')
-  return worker?.generation === generationOf(state) ? worker.subtasks.get(id) : undefined
-}
-
-const unready = (state: CoordinatorState, assignment: Assignment): readonly SubtaskId[] =>
-  state.settings.subtasks.filter(id => {
-    const phase = subtaskState(state, assignment, id)?.phase
-    return phase !== 'ready' && phase !== 'running'
-  })
-
-const allEnded = (state: CoordinatorState, assignment: Assignment): boolean =>
-  state.settings.bounded &&
-  [...state.settings.sources].every(id => subtaskState(state, assignment, id)?.ended === true)
-
 const startRunning = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorStep => {
   const { phase, settings } = state
   if (phase.type !== 'deploying' || unready(state, phase.assignment).length > 0) return [state, []] // O2
@@ -826,71 +584,4 @@ const finishStopping = (state: CoordinatorState, now: number): CoordinatorStep =
     { ...state, phase: { ...phase, ending: true } },
     [{ type: 'end-job', status: phase.status, reason: phase.reason }],
   ]
-}
-
-// --- orders ---------------------------------------------------------------------------------
-
-/** Sends orders when they are due, and at once when the phase or the checkpoints changed. */
-const withOrders = (
-  before: CoordinatorState,
-  after: CoordinatorState,
-  effects: readonly CoordinatorEffect[],
-  now: number,
-): CoordinatorStep => {
-  if (after.phase.type === 'fenced') return [after, effects]
-  if (!ordersDiffer(before.phase, after.phase) && now < after.ordersDueAt) return [after, effects]
-  const orders = [...after.workers.values()].map(
-    (w): CoordinatorEffect => ({
-      type: 'send-orders',
-      worker: w.worker,
-      orders: ordersFor(after, w),
-    }),
-  )
-  return [{ ...after, ordersDueAt: now + after.settings.ordersEveryMs }, [...effects, ...orders]]
-}
-
-const ordersDiffer = (before: Phase, after: Phase): boolean => {
-  if (before.type !== after.type) return true
-  if (before.type !== 'running' || after.type !== 'running') return false
-  return (
-    before.checkpoints.completed !== after.checkpoints.completed ||
-    before.checkpoints.highest !== after.checkpoints.highest ||
-    before.checkpoints.aborted !== after.checkpoints.aborted
-  )
-}
-
-const ordersFor = (state: CoordinatorState, worker: WorkerState): Orders => {
-  const { phase, settings } = state
-  const base = {
-    version: 1,
-    type: 'orders',
-    term: settings.term,
-    jobId: settings.jobId,
-    generation: generationOf(state),
-    subtasks: [],
-    restore: undefined,
-    triggers: [],
-    completed: 0,
-    aborted: [],
-  } as const
-  if (phase.type === 'stopping') return { ...base, completed: phase.completed, phase: 'stop' }
-  if (phase.type === 'ended') return { ...base, phase: 'stop' }
-  // The order to idle must not reach into the generation that is being assembled, however late it comes.
-  if (phase.type === 'assembling')
-    return { ...base, generation: phase.generation - 1, phase: 'idle' }
-  if (phase.type !== 'deploying' && phase.type !== 'running') return { ...base, phase: 'idle' }
-  const subtasks = [...phase.assignment].filter(([, id]) => id === worker.worker).map(([id]) => id)
-  const deploy = { ...base, subtasks, restore: phase.restore }
-  if (phase.type === 'deploying') return { ...deploy, phase: 'deploy' }
-  return {
-    ...deploy,
-    phase: 'run',
-    triggers: phase.checkpoints.pending.map(p => ({
-      epoch: p.epoch,
-      final: p.final,
-      triggeredAt: p.registeredAt,
-    })),
-    completed: phase.checkpoints.completed,
-    aborted: phase.checkpoints.aborted,
-  }
 }

@@ -1,6 +1,8 @@
 /** The ports in memory, held to the same contracts as the real servers. */
-import type { ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from 'ava'
+import * as E from 'fp-ts/lib/Either.js'
 import { MemoryBroker } from '../support/memory-broker.js'
+import { memoryCodec } from '../support/memory-codec.js'
 import { memoryEventLog } from '../support/memory-event-log.js'
 import { memoryJobStore } from '../support/memory-job-store.js'
 import { MemoryRedis } from '../support/memory-redis.js'
@@ -38,3 +40,24 @@ const openLog = async (_t: ExecutionContext) => {
 eventLogContract('memory', openLog)
 jobStoreContract('memory', openStores)
 snapshotStoreContract('memory', openStores)
+
+test('memory: what the codec serializes comes back as it was, and its bytes are always the same', t => {
+  const prototype = Object.fromEntries([['__proto__', 1]])
+  const array = new Uint8Array([1, 2])
+  const values = [
+    ...[undefined, null, true, 1, -0, Number.NaN, Number.NEGATIVE_INFINITY, 10n, '', '\u0001u'],
+    ...[[], {}, [undefined], { a: undefined }, prototype, array, new Date(5)],
+    new Map<unknown, unknown>([
+      ['1', 1],
+      [1, new Map()],
+    ]),
+  ]
+  for (const value of values) {
+    const bytes = memoryCodec.serialize(value)
+    if (E.isLeft(bytes)) return t.fail(bytes.left.message)
+    t.deepEqual(memoryCodec.deserialize(bytes.right), E.right(value))
+    t.deepEqual(memoryCodec.serialize(value), bytes)
+  }
+  t.true(E.isLeft(memoryCodec.serialize([() => 1])))
+  t.true(E.isLeft(memoryCodec.deserialize(array)))
+})

@@ -531,7 +531,7 @@ test('a stranger on the subject itself harms nothing while every message waits f
 
 test('S9: a stream wrongly declared exclusive ends in a failure that names the skipped record', t => {
   const options = { exclusive: true, records: 6, perEpoch: 3, faults: { other: 2 } }
-  const isNamed = (failure: string) => failure.startsWith('conflict: ')
+  const isNamed = (failure: string) => failure.startsWith('lost: ')
   const { failures } = explore(t, options, isNamed, world => world.failures.length > 0)
   t.true(failures.size > 0)
   for (const failure of failures) {

@@ -6,18 +6,17 @@ import * as E from 'fp-ts/lib/Either.js'
 import { claimJob } from '../../actors/claim.js'
 import { CoordinatorActor } from '../../actors/coordinator.js'
 import { describeNote } from '../../actors/describe.js'
-import { nudgeWorkerExited } from '../../actors/nudges.js'
+import { nudgeCoordinator, nudgeWorkerExited } from '../../actors/nudges.js'
 import { WorkerActor } from '../../actors/worker.js'
-import { deserialize, serialize } from '../../lib/adapters/codec/v8.js'
 import { partDigest } from '../../lib/adapters/digest.js'
-import { streamError } from '../../lib/errors.js'
 import type { Job } from '../../lib/job/graph.js'
 import { type Plan, plan } from '../../lib/job/plan.js'
 import { validate } from '../../lib/job/validate.js'
-import type { Digests, RecordCodec } from '../../lib/ports/record-codec.js'
+import type { Digests } from '../../lib/ports/record-codec.js'
 import type { CoordinatorSettings, EndStatus, Note } from '../../lib/protocol/coordinator.js'
 import { exponentialDelay } from '../../lib/protocol/retry.js'
 import { MemoryBroker } from './memory-broker.js'
+import { memoryCodec } from './memory-codec.js'
 import { MemoryPostOffice, memoryControlBus } from './memory-control-bus.js'
 import { memoryEventLog } from './memory-event-log.js'
 import { memoryJobStore } from './memory-job-store.js'
@@ -25,17 +24,6 @@ import { MemoryRedis } from './memory-redis.js'
 import { memorySnapshotStore } from './memory-snapshot-store.js'
 import { MemoryProcess, memoryScheduler, VirtualTime } from './memory-time.js'
 import { type Hooks, MemoryWire } from './memory-wire.js'
-
-export const memoryCodec: RecordCodec = {
-  serialize: value => {
-    try {
-      return E.right(serialize(value))
-    } catch (cause) {
-      return E.left(streamError('invalid', 'a record cannot be serialized', { cause }))
-    }
-  },
-  deserialize,
-}
 
 export const memoryDigests: Digests = {
   hash: bytes => partDigest([bytes]),
@@ -60,7 +48,7 @@ export interface WorldOptions {
 
 /** How a job ended, as its supervisor sees it. */
 export interface WorldOutcome {
-  readonly status: EndStatus | 'fenced' | 'refused'
+  readonly status: EndStatus | 'refused'
   readonly reason: string | undefined
 }
 
@@ -150,6 +138,31 @@ export class JobWorld {
         this.#startWorker(role)
       }
     })
+  }
+
+  /**
+   * Takes a role's process for dead and starts another, though it lives: a partition, or a pause.
+   * Gives the one that was abandoned.
+   */
+  abandon(role: string): MemoryProcess | undefined {
+    const process = this.processes.get(role)
+    this.told.push(`${role} is abandoned`)
+    if (role === coordinatorRole) this.#startCoordinator()
+    else this.#startWorker(role)
+    return process
+  }
+
+  /** Asks for the job's end, as `sluice cancel` does. */
+  async cancel(): Promise<void> {
+    const { store, bus } = this.connect('canceler')
+    let answered = false
+    void store
+      .requestCancel(this.plan.job)()
+      .then(() => {
+        answered = true
+      })
+    await this.time.run('an answer to cancel', () => answered)
+    nudgeCoordinator(bus, this.plan.job)
   }
 
   async untilEnded(limitMs = 600_000): Promise<WorldOutcome> {
@@ -254,7 +267,8 @@ export class JobWorld {
       onState: () => {},
       onEnded: ({ phase }) => {
         if (phase.type === 'ended') this.#end({ status: phase.status, reason: phase.reason })
-        if (phase.type === 'fenced') this.#end({ status: 'fenced', reason: phase.reason })
+        // One that was abandoned; the job is its successor's.
+        else this.told.push(`${ports.process.name} is fenced`)
       },
     }).start()
   }

@@ -10,6 +10,9 @@ export const Input = t.type({ key: t.string, n: t.number })
 const Output = t.type({ key: t.string, n: t.number, count: t.number, sum: t.number })
 
 const delayMs = numberSetting('DELAY_MS', 0)
+/** The record with this number takes so long, once. */
+const blockedRecord = 100
+const blockMs = numberSetting('BLOCK_MS', 0)
 const pause = new Int32Array(new SharedArrayBuffer(4))
 
 const Counts = t.type(
@@ -17,14 +20,15 @@ const Counts = t.type(
   setting('STATE', '{ count: number, sum: number }'),
 )
 
-/** Waits so many milliseconds for each record, as an actor that computes does: the loop is blocked. */
+/** Waits as an actor does that computes: its event loop is blocked. */
 export const counts = actor({
   name: 'counts',
   accepts: Input,
   emits: Output,
   state: { codec: Counts, initial: () => ({ count: 0, sum: 0 }) },
   receive: (ctx, { key, n }) => {
-    if (delayMs > 0) Atomics.wait(pause, 0, 0, delayMs)
+    const ms = n === blockedRecord ? blockMs : delayMs
+    if (ms > 0) Atomics.wait(pause, 0, 0, ms)
     const { count, sum } = ctx.state.get()
     const next = { count: count + 1, sum: sum + n }
     ctx.state.set(next)

@@ -1,0 +1,231 @@
+import test from 'ava'
+import { mailboxOf } from './mailbox-fixture.js'
+
+test('records of all channels are received in the order of their channels', async t => {
+  const of = mailboxOf(t)
+  of.data('a', 1, 'a1', 'a2')
+  of.data('b', 1, 'b1')
+  of.data('a', 2, 'a3')
+  await of.settle()
+  t.deepEqual(of.received, ['a1', 'a2', 'b1', 'a3'])
+})
+
+test('a gate that closes in the middle of a frame stops there, and goes on at the same record', async t => {
+  const of = mailboxOf(t)
+  of.whenReceived(record => {
+    if (record === 2 || record === 3) of.gate.change(true)
+  })
+  of.data('a', 1, 1, 2, 3, 4)
+  of.data('a', 2, 5)
+  await of.settle()
+  t.deepEqual(of.received, [1, 2])
+  of.drive()
+  t.deepEqual(of.received, [1, 2])
+  of.gate.change(false)
+  t.deepEqual(of.received, [1, 2, 3])
+  of.gate.change(false)
+  t.deepEqual(of.received, [1, 2, 3, 4, 5])
+})
+
+test('while the gate is closed no barrier gets past the records before it', async t => {
+  const of = mailboxOf(t)
+  of.whenReceived(record => {
+    if (record === 1) of.gate.change(true)
+  })
+  of.data('a', 1, 1, 2)
+  of.barrier('a', 2, 1)
+  of.barrier('b', 1, 1)
+  await of.settle()
+  t.deepEqual(of.received, [1])
+  of.gate.change(false)
+  t.deepEqual(of.received, [1, 2, 'snapshot 1'])
+})
+
+test('alignment: what comes behind a barrier waits, in order, until the snapshot is taken', async t => {
+  const of = mailboxOf(t)
+  of.data('a', 1, 'a1')
+  of.barrier('a', 2, 1)
+  of.data('a', 3, 'a2', 'a3')
+  of.barrier('a', 4, 2)
+  of.data('a', 5, 'a4')
+  of.data('b', 1, 'b1')
+  await of.settle()
+  t.deepEqual(of.received, ['a1', 'b1'])
+  of.barrier('b', 2, 1)
+  await of.settle()
+  t.deepEqual(of.received, ['a1', 'b1', 'snapshot 1', 'a2', 'a3'])
+  of.data('b', 3, 'b2')
+  of.barrier('b', 4, 2)
+  await of.settle()
+  t.deepEqual(of.received.slice(5), ['b2', 'snapshot 2', 'a4'])
+})
+
+test('at least once: nothing waits for a barrier', async t => {
+  const of = mailboxOf(t, { mode: 'at-least-once' })
+  of.barrier('a', 1, 1)
+  of.data('a', 2, 'a1')
+  of.barrier('b', 1, 1)
+  await of.settle()
+  t.deepEqual(of.received, ['a1', 'snapshot 1'])
+})
+
+test('an aborted checkpoint lets go of the channels that wait for it', async t => {
+  const of = mailboxOf(t)
+  of.barrier('a', 1, 1)
+  of.data('a', 2, 'a1')
+  await of.settle()
+  t.deepEqual(of.received, [])
+  of.mailbox.abort(1)
+  t.deepEqual(of.received, ['a1'])
+  of.barrier('b', 1, 1)
+  await of.settle()
+  t.deepEqual(of.received, ['a1'])
+})
+
+test('a mailbox that was restored ignores barriers up to its epoch', async t => {
+  const of = mailboxOf(t, { restored: 7 })
+  of.barrier('a', 1, 7)
+  of.data('a', 2, 'a1')
+  await of.settle()
+  t.deepEqual(of.received, ['a1'])
+})
+
+test('duplicates are dropped', async t => {
+  const of = mailboxOf(t)
+  of.data('a', 1, 1)
+  of.data('a', 1, 1)
+  of.data('a', 2, 2)
+  of.data('a', 1, 1)
+  of.data('a', 2, 2)
+  of.data('a', 3, 3)
+  await of.settle()
+  t.deepEqual(of.received, [1, 2, 3])
+})
+
+test('a gap is never skipped: what comes too early is dropped, and taken when it is driven again', async t => {
+  const of = mailboxOf(t)
+  of.data('a', 1, 1)
+  of.data('a', 3, 3)
+  of.data('a', 4, 4)
+  await of.settle()
+  t.deepEqual(of.received, [1])
+  of.data('a', 2, 2)
+  await of.settle()
+  t.deepEqual(of.received, [1, 2])
+  of.data('a', 3, 3)
+  of.data('a', 4, 4)
+  await of.settle()
+  t.deepEqual(of.received, [1, 2, 3, 4])
+})
+
+test('a gap that nobody fills fails the subtask, and names the channel', async t => {
+  const of = mailboxOf(t)
+  of.data('b', 2, 2)
+  await of.settle()
+  of.mailbox.tick(of.time.now + 9_000)
+  t.deepEqual(of.failures, [])
+  of.mailbox.tick(of.time.now + 10_000)
+  t.is(of.failures[0]?.type, 'lost')
+  t.regex(of.failures[0]?.message ?? '', /^channel b has a gap that nobody fills/)
+})
+
+test('a credit is given for every quarter of the window, and repeated when it is asked for', async t => {
+  const of = mailboxOf(t)
+  of.data('a', 1, 'x'.repeat(20))
+  await of.settle()
+  t.deepEqual(of.credits, [])
+  of.mailbox.answerCreditRequest('a')
+  of.mailbox.answerCreditRequest('a')
+  of.mailbox.answerCreditRequest('b')
+  of.mailbox.answerCreditRequest('no such channel')
+  t.deepEqual(of.credits, ['a 1', 'a 1', 'b 0'])
+  of.data('a', 2, 'x'.repeat(200))
+  await of.settle()
+  t.is(of.credits.at(-1), 'a 2')
+})
+
+test('no credit is given for what only waits', async t => {
+  const of = mailboxOf(t)
+  of.barrier('a', 1, 1)
+  for (let number = 2; number < 6; number += 1) of.data('a', number, 'x'.repeat(100))
+  await of.settle()
+  of.mailbox.answerCreditRequest('a')
+  t.deepEqual(of.credits, ['a 1'])
+  of.mailbox.abort(1)
+  t.is(of.credits.at(-1), 'a 5')
+})
+
+test('P8: a frame of another generation touches nothing and fails the subtask', async t => {
+  const of = mailboxOf(t)
+  of.barrier('a', 1, 1, 4)
+  of.data('b', 1, 'b1')
+  await of.settle()
+  t.is(of.failures[0]?.type, 'fenced')
+  t.false(of.received.includes('snapshot 1'))
+})
+
+test('what is no frame, and what no channel sent, fails the subtask with its place', async t => {
+  for (const [channel, frame, why] of [
+    ['a', new Uint8Array(9), /message 1 of mailbox MAILBOX on m.a: A message on a channel is no/],
+    ['stranger', new Uint8Array(9), /no channel of this plan has that subject|no valid frame/],
+  ] as const) {
+    const of = mailboxOf(t)
+    of.put(channel, frame)
+    await of.settle()
+    t.is(of.failures[0]?.type, 'corrupt')
+    t.regex(of.failures[0]?.message ?? '', why)
+  }
+})
+
+test('what is processed on every channel is removed from the stream, what waits is not', async t => {
+  const of = mailboxOf(t)
+  const large = 'x'.repeat(100_000)
+  of.barrier('b', 1, 1)
+  const waiting = of.data('b', 2, 'waits')
+  for (let number = 1; number <= 12; number += 1) of.data('a', number, large)
+  await of.settle()
+  t.is(of.received.length, 12)
+  // Nothing behind the first frame that waits may go.
+  t.true(of.broker.content(of.stream).some(({ sequence }) => sequence === waiting))
+  of.barrier('a', 13, 1)
+  for (let number = 14; number <= 26; number += 1) of.data('a', number, large)
+  await of.settle()
+  t.true(of.received.includes('waits'))
+  t.true(of.broker.content(of.stream).length < 14)
+})
+
+test('channels take turns, so that a full one does not starve the barrier of another', async t => {
+  const of = mailboxOf(t)
+  let frames = 0
+  of.whenReceived(() => {
+    frames += 1
+    if (frames === 1) of.gate.change(true)
+  })
+  of.data('a', 1, 'a')
+  for (let number = 2; number < 50; number += 1) of.data('a', number, 'a')
+  of.data('b', 1, 'b')
+  await of.settle()
+  of.gate.change(false)
+  t.true(of.received.indexOf('b') <= 2, `${of.received.indexOf('b')}`)
+})
+
+test('a disposed mailbox receives nothing more', async t => {
+  const of = mailboxOf(t)
+  of.whenReceived(record => {
+    if (record === 2) of.mailbox.dispose()
+  })
+  of.data('a', 1, 1, 2, 3)
+  of.data('a', 2, 4)
+  await of.settle()
+  of.data('a', 3, 5)
+  await of.settle()
+  t.deepEqual(of.received, [1, 2])
+})
+
+test('a mailbox whose stream is removed fails the subtask', async t => {
+  const of = mailboxOf(t)
+  await of.settle()
+  of.broker.remove(of.stream)
+  await of.settle()
+  t.is(of.failures[0]?.type, 'missing')
+})
