@@ -26,23 +26,17 @@ import {
   channelSubject,
   creditRequestSubject,
   creditSubject,
-  deadLetterStream,
-  deadLetterSubject,
-  deadLetterSubjects,
   mailboxStream,
   parseSubtaskId,
 } from '../lib/protocol/addresses.js'
-import type { ChannelId, Epoch, Generation, Key, KeyGroup, SubtaskId } from '../lib/protocol/ids.js'
-import { keyGroupOf, subtaskOf } from '../lib/protocol/key-group.js'
-import type { Manifest, PartRef } from '../lib/protocol/manifest.js'
+import type { ChannelId, Epoch, Generation, SubtaskId } from '../lib/protocol/ids.js'
+import type { Manifest } from '../lib/protocol/manifest.js'
 import type { Decline, Report, SubtaskState } from '../lib/protocol/messages.js'
-import { token } from '../lib/protocol/names.js'
 import { SourcePosition } from '../lib/protocol/source-position.js'
 import { type CapturedState, KeyedStateStore } from '../lib/state/keyed-state.js'
 import {
   decodeSnapshot,
   type ExpectedSection,
-  encodeSnapshot,
   type SectionInput,
   type Snapshot,
 } from '../lib/state/snapshot.js'
@@ -58,6 +52,8 @@ import {
   sinkPayload,
   tooMuchPending,
 } from './payloads.js'
+import { collectorOf, receiverOf } from './routing.js'
+import { writeSnapshot } from './snapshot-writer.js'
 import {
   IterableHead,
   openJetStreamSource,
@@ -65,6 +61,7 @@ import {
   type SourceHead,
   type SourceHost,
 } from './source.js'
+import { deadLetters, wantedOutputs } from './wanted-outputs.js'
 
 /** What a subtask needs of the world. */
 export interface SubtaskPorts {
@@ -92,9 +89,7 @@ export interface SubtaskOptions {
 
 /** A turn of work: long enough to be efficient, short enough for orders and credits to get through. */
 const turnMs = 8
-const snapshotTurnMs = 4
 const tickMs = 50
-const deadLetters = 'dead-letters'
 const encoder = new TextEncoder()
 
 /** One subtask at work, from its restore to its end or failure. */
@@ -271,7 +266,7 @@ export class SubtaskActor {
 
   private async openOutputs(snapshot: Snapshot | undefined): Promise<E.Either<StreamError, void>> {
     const { ports, restore } = this.options
-    for (const options of this.wantedOutputs()) {
+    for (const options of this.wanted()) {
       const prepared = snapshot?.outputs.get(options.id) ?? []
       // An output without checkpoints has nothing to restore, though the job's last one is a checkpoint.
       const isNew = restore === undefined || options.mode === 'direct'
@@ -288,52 +283,9 @@ export class SubtaskActor {
     return E.right(undefined)
   }
 
-  private wantedOutputs(): readonly OpenOutput[] {
+  private wanted(): readonly OpenOutput[] {
     const { plan, generation, jobId } = this.options
-    const { index } = this.subtask
-    const mode = plan.graph.checkpoint === undefined ? 'direct' : 'transactional'
-    const common = { generation, mode, restored: undefined } as const
-    const wanted: OpenOutput[] = []
-    for (const vertex of this.chain.members) {
-      if (vertex.type !== 'sink') continue
-      const alone = vertex.parallelism === 1
-      const subject = alone ? vertex.sink.subject : `${vertex.sink.subject}.${index}`
-      const name = vertex.sink.stream ?? streamNameOf(vertex.sink.id)
-      wanted.push({
-        ...common,
-        id: vertex.id,
-        identity: { job: jobId, sink: vertex.id, subtask: index },
-        subject,
-        stream: vertex.sink.stream,
-        // Streams of their own, so that no sink subtask disturbs another's predictions; one stream for
-        // all of them where the user named it.
-        create:
-          alone || vertex.sink.stream === undefined
-            ? { name: alone ? name : `${name}-${index}`, subjects: [subject] }
-            : { name, subjects: [`${vertex.sink.subject}.*`] },
-      })
-    }
-    if (this.mayDeadLetter()) {
-      wanted.push({
-        ...common,
-        id: deadLetters,
-        identity: { job: jobId, sink: deadLetters, subtask: index },
-        subject: deadLetterSubject(plan.job, this.id),
-        stream: undefined,
-        create: { name: deadLetterStream(plan.job), subjects: [deadLetterSubjects(plan.job)] },
-      })
-    }
-    return wanted
-  }
-
-  private mayDeadLetter(): boolean {
-    return this.chain.members.some(
-      v =>
-        (v.type === 'source' &&
-          v.source.type === 'jetstream-source' &&
-          v.source.onRefused === 'dead-letter') ||
-        (v.type === 'operator' && v.actor.onError === 'dead-letter'),
-    )
+    return wantedOutputs({ plan, chain: this.chain, subtask: this.subtask, generation, jobId })
   }
 
   private makeOuts(): void {
@@ -368,41 +320,24 @@ export class SubtaskActor {
     return this.options.plan.subtasks.filter(s => s.chain === edge.to).map(s => s.id)
   }
 
+  private channelsOf(edge: ChainEdge): readonly ChannelOut[] {
+    return this.readersOf(edge)
+      .map(to => this.outs.get(channelId(edge.index, this.id, to)))
+      .filter(out => out !== undefined)
+  }
+
   private compile(): ChainProgram {
     const { plan } = this.options
     return compileChain(this.chain, plan.graph, this.subtask.index, {
       edges: member =>
-        this.chain.outputs.filter(e => e.fromMember === member).map(e => this.collectorOf(e)),
+        this.chain.outputs
+          .filter(e => e.fromMember === member)
+          .map(e => collectorOf(e, this.channelsOf(e), plan.graph.maxParallelism)),
       sink: vertex => this.sinkCollector(vertex),
       state: vertex => this.states.get(vertex),
       onDeadLetter: (operator, record, reason) => this.deadLetter({ operator, reason, record }),
       onSkipped: () => {},
     })
-  }
-
-  private collectorOf(edge: ChainEdge): Collector {
-    const outs = this.readersOf(edge).map(to => this.outs.get(channelId(edge.index, this.id, to)))
-    const channels = outs.filter(out => out !== undefined)
-    const count = channels.length
-    const { partition } = edge
-    if (partition.type === 'keyed') {
-      const { keyOf } = partition
-      const { maxParallelism } = this.options.plan.graph
-      return record => {
-        let group: KeyGroup
-        try {
-          group = keyGroupOf(keyOf(record), maxParallelism)
-        } catch (thrown) {
-          throw badKey(edge.to, thrown)
-        }
-        channels[subtaskOf(group, count, maxParallelism)]?.add(record)
-      }
-    }
-    let turn = 0
-    return record => {
-      channels[turn]?.add(record)
-      turn = turn + 1 === count ? 0 : turn + 1
-    }
   }
 
   private sinkCollector(id: string): Collector {
@@ -505,7 +440,18 @@ export class SubtaskActor {
 
   private inputsOf(edge: ChainEdge): readonly MailboxInput[] {
     const { plan, generation, ports } = this.options
-    const receive = this.receiverOf(edge)
+    const { program } = this
+    invariant(program !== undefined, 'plan', this.id)
+    const { maxParallelism } = plan.graph
+    const receive = receiverOf(
+      edge,
+      this.subtask.keyGroups,
+      maxParallelism,
+      (record, key, group) => {
+        this.records += 1
+        program.receive(record, key, group)
+      },
+    )
     return plan.subtasks
       .filter(s => s.chain === edge.from)
       .map(({ id: from }) => {
@@ -518,34 +464,6 @@ export class SubtaskActor {
           sendCredit: number => ports.bus.send(credits, encoder.encode(`${number} ${channel}`)),
         }
       })
-  }
-
-  private receiverOf(edge: ChainEdge): Collector {
-    const { program } = this
-    invariant(program !== undefined, 'plan', this.id)
-    const { partition } = edge
-    if (partition.type === 'rebalance') {
-      return record => {
-        this.records += 1
-        program.receive(record, undefined, 0)
-      }
-    }
-    const { keyOf } = partition
-    const { maxParallelism } = this.options.plan.graph
-    const { from, to } = this.subtask.keyGroups
-    return record => {
-      let key: Key
-      let group: KeyGroup
-      try {
-        key = keyOf(record)
-        group = keyGroupOf(key, maxParallelism)
-      } catch (thrown) {
-        throw badKey(edge.to, thrown)
-      }
-      if (group < from || group > to) throw strayKey(edge.to, key)
-      this.records += 1
-      program.receive(record, key, group)
-    }
   }
 
   private settleRestore(): void {
@@ -676,7 +594,7 @@ export class SubtaskActor {
     if (this.encoding !== undefined) this.encoding.cancelled = true
     const job = { cancelled: false }
     this.encoding = job
-    void this.store(epoch, sections, job)
+    void writeSnapshot({ ...this.options, subtask: this.subtask, epoch, sections, job })
       .then(part => {
         if (this.disposed || job.cancelled) return
         const asyncMs = scheduler.now() - capturedAt
@@ -722,55 +640,6 @@ export class SubtaskActor {
     return sections
   }
 
-  /** Encodes in slices that let the event loop breathe, then writes. */
-  private async store(
-    epoch: Epoch,
-    sections: readonly SectionInput[],
-    job: { readonly cancelled: boolean },
-  ): Promise<E.Either<StreamError, PartRef>> {
-    const { plan, generation, ports } = this.options
-    const { limits, maxParallelism, checkpoint } = plan.graph
-    const serialize = (value: unknown): Uint8Array => {
-      const bytes = ports.codec.serialize(value)
-      if (E.isLeft(bytes)) throw new SluiceError(bytes.left)
-      return bytes.right
-    }
-    const { keyGroups } = this.subtask
-    const input = {
-      job: plan.job,
-      subtask: this.id,
-      epoch,
-      generation,
-      maxParallelism,
-      keyGroups,
-      sections,
-    }
-    const chunks: Uint8Array[] = []
-    let until = ports.scheduler.now() + snapshotTurnMs
-    for (const chunk of encodeSnapshot(input, serialize, limits.chunkBytesMax)) {
-      chunks.push(chunk)
-      if (ports.scheduler.now() < until) continue
-      await new Promise<void>(resolve => ports.scheduler.defer(resolve))
-      if (job.cancelled)
-        return E.left(streamError('fenced', `a newer checkpoint than ${epoch} was started`))
-      until = ports.scheduler.now() + snapshotTurnMs
-    }
-    const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
-    const digest = ports.digests.part(chunks)
-    const part: PartRef = {
-      subtask: this.id,
-      epoch,
-      generation,
-      digest,
-      chunks: chunks.length,
-      bytes,
-    }
-    // Long enough that no part of an attempt expires before the attempt itself does (P11).
-    const ttlMs = 3 * (checkpoint?.timeoutMs ?? defaultTimeoutMs)
-    const written = await ports.snapshots.write(plan.job, part, chunks, ttlMs)()
-    return E.isLeft(written) ? written : E.right(part)
-  }
-
   // --- failing ----------------------------------------------------------------------------------
 
   private guard(action: () => void): void {
@@ -792,8 +661,6 @@ export class SubtaskActor {
     this.options.onChange()
   }
 }
-
-const defaultTimeoutMs = 600_000
 
 /** What a vertex may have in a snapshot. */
 const sectionsOf = (vertex: Vertex): readonly ExpectedSection[] => {
@@ -817,26 +684,3 @@ const errorOf = (thrown: unknown): StreamError => {
   const type = thrown instanceof UserCodeError ? 'user-code' : 'invalid'
   return streamError(type, messageOf(thrown), { cause: thrown })
 }
-
-/** Stream names hold no dots, spaces or wildcards. */
-const streamNameOf = (id: string): string => token(id.toUpperCase())
-
-const badKey = (to: string, thrown: unknown): SluiceError =>
-  new SluiceError(
-    streamError(
-      'user-code',
-      `the function given to keyBy before '${to}' gave no key: ${messageOf(thrown)}`,
-      { next: 'Make it return a string or a finite number for every record.', cause: thrown },
-    ),
-  )
-
-const strayKey = (operator: string, key: Key): SluiceError =>
-  new SluiceError(
-    streamError(
-      'user-code',
-      `the key ${JSON.stringify(key)} of a record for '${operator}' belongs to another subtask`,
-      {
-        next: 'Make the function given to keyBy depend on nothing but the record.',
-      },
-    ),
-  )

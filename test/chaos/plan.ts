@@ -94,7 +94,7 @@ const drawMoment = (random: Prng, before: Fault | undefined): Moment => {
   }
   if (dice < 0.75) return { type: 'checkpoint', count: 1 + random.below(3), ms: random.below(80) }
   if (dice < 0.92) return { type: 'output', share: random.below(1_000) / 1_000, ms: 0 }
-  return { type: 'output', share: 1, ms: random.below(200) }
+  return { type: 'output', share: 1, ms: random.below(80) }
 }
 
 /** A plan in one line. */

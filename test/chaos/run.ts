@@ -92,6 +92,7 @@ class Run {
       redisUrl,
       say: text => this.say(text),
       serversAway: () => world.away.size > 0,
+      outages: () => world.outages,
     })
   }
   private readonly jobFile: string

@@ -1,7 +1,7 @@
 /**
  * `sluice up` as a child process, started again whenever it was killed, and everything it tells.
  *
- *   U1. A supervisor that ends unasked is a failure, unless it found a server away when it started: then
+ *   U1. A supervisor that ends unasked is a failure, unless it found a server away while it started: then
  *       it says so and is started again once the servers are back.
  *   U2. Every process id that was ever told is remembered, for the search for leftovers.
  */
@@ -29,6 +29,8 @@ export interface SupervisedOptions {
   /** Everything that is heard, for the log of the run. */
   readonly say: (text: string) => void
   readonly serversAway: () => boolean
+  /** How often a server was killed so far. */
+  readonly outages: () => number
 }
 
 export type Ended =
@@ -43,7 +45,8 @@ export class Supervised {
   readonly starts = new Map<string, number>()
   private readonly living = new Map<string, number>()
   private child: ChildProcess | undefined
-  private sawAway = false
+  /** Outages that were over when the supervisor was started. */
+  private outagesBefore = 0
   private startedAny = false
   private result: string | undefined
 
@@ -56,7 +59,7 @@ export class Supervised {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.child = child
-    this.sawAway = this.options.serversAway()
+    this.outagesBefore = this.options.outages() - (this.options.serversAway() ? 1 : 0)
     this.startedAny = false
     this.result = undefined
     this.count(this.starts, 'supervisor')
@@ -135,7 +138,7 @@ export class Supervised {
     this.living.clear()
     const refused = code === 2 && !this.startedAny
     if (code === 0 && this.result === 'finished') this.ended = { type: 'finished' }
-    else if (refused && (this.sawAway || this.options.serversAway()))
+    else if (refused && this.options.outages() > this.outagesBefore)
       this.startWhenBack() // U1
     else {
       const said = this.result === undefined ? '' : `, saying '${this.result}'`

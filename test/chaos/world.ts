@@ -20,6 +20,8 @@ export interface World {
   start(which: 'nats' | 'redis'): Promise<void>
   /** Servers that are away now. */
   readonly away: ReadonlySet<'nats' | 'redis'>
+  /** How often a server was killed. */
+  readonly outages: number
   close(): Promise<void>
 }
 
@@ -38,12 +40,17 @@ export const openWorld = async (folder: string): Promise<World> => {
   const log = natsEventLog(link)
   await done(log.create({ name: inputStream, subjects: [inputSubject], storage: 'file' }))
   const away = new Set<'nats' | 'redis'>()
+  let outages = 0
   return {
     servers,
     log,
     away,
+    get outages() {
+      return outages
+    },
     kill: async which => {
       away.add(which)
+      outages += 1
       await servers.kill(which)
     },
     start: async which => {

@@ -1,0 +1,93 @@
+/**
+ * Encodes a captured snapshot beside the running actor, and stores it.
+ */
+import * as E from 'fp-ts/lib/Either.js'
+import { SluiceError, type StreamError, streamError } from '../lib/errors.js'
+import type { Plan, Subtask } from '../lib/job/plan.js'
+import type { SnapshotStore } from '../lib/ports/job-store.js'
+import type { Digests, RecordCodec } from '../lib/ports/record-codec.js'
+import type { Scheduler } from '../lib/ports/scheduler.js'
+import type { Epoch, Generation } from '../lib/protocol/ids.js'
+import type { PartRef } from '../lib/protocol/manifest.js'
+import { encodeSnapshot, type SectionInput } from '../lib/state/snapshot.js'
+
+/** What is written, and with what. */
+export interface SnapshotJob {
+  readonly plan: Plan
+  readonly subtask: Subtask
+  readonly generation: Generation
+  readonly epoch: Epoch
+  readonly sections: readonly SectionInput[]
+  /** Set when a newer snapshot was begun: this one is given up. */
+  readonly job: { readonly cancelled: boolean }
+  readonly ports: {
+    readonly snapshots: SnapshotStore
+    readonly scheduler: Scheduler
+    readonly codec: RecordCodec
+    readonly digests: Digests
+  }
+}
+
+/** One slice of encoding: after it the event loop gets its turn. */
+const snapshotTurnMs = 4
+const defaultTimeoutMs = 600_000
+
+/** Encodes in slices that let the event loop breathe, then writes. */
+export const writeSnapshot = async (
+  snapshot: SnapshotJob,
+): Promise<E.Either<StreamError, PartRef>> => {
+  const { plan, subtask, generation, epoch, ports } = snapshot
+  const chunks = await encode(snapshot)
+  if (E.isLeft(chunks)) return chunks
+  const part: PartRef = {
+    subtask: subtask.id,
+    epoch,
+    generation,
+    digest: ports.digests.part(chunks.right),
+    chunks: chunks.right.length,
+    bytes: chunks.right.reduce((sum, chunk) => sum + chunk.byteLength, 0),
+  }
+  // Long enough that no part of an attempt expires before the attempt itself does (P11).
+  const ttlMs = 3 * (plan.graph.checkpoint?.timeoutMs ?? defaultTimeoutMs)
+  const written = await ports.snapshots.write(plan.job, part, chunks.right, ttlMs)()
+  return E.isLeft(written) ? written : E.right(part)
+}
+
+const encode = async ({
+  plan,
+  subtask,
+  generation,
+  epoch,
+  sections,
+  job,
+  ports,
+}: SnapshotJob): Promise<E.Either<StreamError, readonly Uint8Array[]>> => {
+  const { limits, maxParallelism } = plan.graph
+  const { keyGroups, id } = subtask
+  const input = {
+    job: plan.job,
+    subtask: id,
+    epoch,
+    generation,
+    maxParallelism,
+    keyGroups,
+    sections,
+  }
+  const serialize = (value: unknown): Uint8Array => {
+    const bytes = ports.codec.serialize(value)
+    if (E.isLeft(bytes)) throw new SluiceError(bytes.left)
+    return bytes.right
+  }
+  const chunks: Uint8Array[] = []
+  let until = ports.scheduler.now() + snapshotTurnMs
+  for (const chunk of encodeSnapshot(input, serialize, limits.chunkBytesMax)) {
+    chunks.push(chunk)
+    if (ports.scheduler.now() < until) continue
+    await new Promise<void>(resolve => ports.scheduler.defer(resolve))
+    if (job.cancelled) {
+      return E.left(streamError('fenced', `a newer checkpoint than ${epoch} was started`))
+    }
+    until = ports.scheduler.now() + snapshotTurnMs
+  }
+  return E.right(chunks)
+}
