@@ -138,7 +138,8 @@ export class Supervised {
     this.living.clear()
     const refused = code === 2 && !this.startedAny
     if (code === 0 && this.result === 'finished') this.ended = { type: 'finished' }
-    else if (refused && this.options.outages() > this.outagesBefore) this.startWhenBack() // U1
+    else if (refused && this.options.outages() > this.outagesBefore)
+      this.startWhenBack() // U1
     else {
       const said = this.result === undefined ? '' : `, saying '${this.result}'`
       this.ended = { type: 'failed', reason: `the supervisor ended with ${how}${said}` }
