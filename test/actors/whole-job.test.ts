@@ -1,6 +1,6 @@
 /** A whole small job on the ports in memory: what must come out exactly once, whatever happens. */
 import test, { type ExecutionContext } from 'ava'
-import { countingJob, faultsOf } from '../support/counting-job.js'
+import { countingJob, faultsOf, recordsIn, unchecked } from '../support/counting-job.js'
 import { JobWorld } from '../support/memory-job.js'
 
 const records = 60
@@ -82,6 +82,38 @@ for (const role of ['coordinator', 'words/0', 'counts/0', 'counts/1', 'out/0']) 
     t.true(crashes > 20)
   })
 }
+
+test('at least once: a crash may count a record twice, and loses none', async t => {
+  for (let at = 30; at < 60; at += 3) {
+    const world = new JobWorld({ job: countingJob(records, { mode: 'at-least-once' }) })
+    let requests = 0
+    world.hooks.onServed = process => {
+      if (world.processes.get('counts/1') !== process) return
+      requests += 1
+      if (requests === at) world.kill('counts/1')
+    }
+    world.start()
+    t.is((await world.untilEnded()).status, 'finished')
+    t.is(recordsIn(world.published('OUT')).length, records)
+  }
+})
+
+test('a job without checkpoints publishes at once and finishes', async t => {
+  const world = new JobWorld({ job: unchecked(records) })
+  world.start()
+  await isRight(t, world)
+  t.false(world.notes.some(note => note.type === 'checkpoint-aborted'))
+})
+
+test('a job without checkpoints fails with the first crash, and says why', async t => {
+  const world = new JobWorld({ job: unchecked(2_000) })
+  world.start()
+  await world.time.run('some output', () => world.published('OUT').length > 10)
+  world.kill('counts/0')
+  const { status, reason } = await world.untilEnded()
+  t.is(status, 'failed')
+  t.regex(reason ?? '', /counts\/0 lost its worker/)
+})
 
 test('back-pressure: a slow sink slows the source, and barriers get through', async t => {
   const world = new JobWorld({ job: countingJob(300, { intervalMs: 50 }), latencyMs: 4 })

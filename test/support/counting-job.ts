@@ -24,9 +24,21 @@ const counts = actor({
 /** `words/0` → `counts/0`, `counts/1` (keyed) → `out/0`, onto the stream `OUT`. */
 export const countingJob = (
   records: number,
-  more: { readonly limits?: Partial<Limits>; readonly intervalMs?: number } = {},
+  more: {
+    readonly limits?: Partial<Limits>
+    readonly intervalMs?: number
+    readonly mode?: 'exactly-once' | 'at-least-once'
+  } = {},
 ): Job =>
-  job('words', { limits: { frameBytesMax: 128, channelBytesMax: 512, ...more.limits } })
+  unchecked(records, more.limits).checkpoint({
+    intervalMs: more.intervalMs ?? 20,
+    timeoutMs: 5_000,
+    mode: more.mode ?? 'exactly-once',
+  })
+
+/** The same without checkpoints. */
+export const unchecked = (records: number, limits: Partial<Limits> = {}) =>
+  job('words', { limits: { frameBytesMax: 128, channelBytesMax: 512, ...limits } })
     .from(
       iterable.source({
         id: 'words',
@@ -38,7 +50,12 @@ export const countingJob = (
     .keyBy(({ word }) => word)
     .to(counts, { parallelism: 2 })
     .into(jetstream.sink({ id: 'out', subject: 'out' }))
-    .checkpoint({ intervalMs: more.intervalMs ?? 20, timeoutMs: 5_000 })
+
+/** Which records the output holds, in order of their numbers, each once. */
+export const recordsIn = (output: readonly unknown[]): readonly number[] => {
+  const numbers = new Set(output.filter(Count.is).map(({ n }) => n))
+  return [...numbers].sort((a, b) => a - b)
+}
 
 /** What is wrong with the job's output, in words; nothing is right. */
 export const faultsOf = (records: number, output: readonly unknown[]): readonly string[] => {

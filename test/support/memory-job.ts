@@ -14,7 +14,7 @@ import { type Plan, plan } from '../../lib/job/plan.js'
 import { validate } from '../../lib/job/validate.js'
 import type { Digests } from '../../lib/ports/record-codec.js'
 import type { CoordinatorSettings, EndStatus, Note } from '../../lib/protocol/coordinator.js'
-import { exponentialDelay } from '../../lib/protocol/retry.js'
+import { exponentialDelay, noRestart } from '../../lib/protocol/retry.js'
 import { MemoryBroker } from './memory-broker.js'
 import { memoryCodec } from './memory-codec.js'
 import { MemoryPostOffice, memoryControlBus } from './memory-control-bus.js'
@@ -57,6 +57,15 @@ const leaseMs = 10_000
 const respawnMs = 50
 const wordMs = 15_000
 
+const restart = exponentialDelay({
+  initialMs: 1_000,
+  maxMs: 60_000,
+  multiplier: 1.5,
+  jitter: 0.1,
+  resetAfterMs: 3_600_000,
+})
+
+/** As the composition root makes them. */
 const settingsOf = (of: Plan, term: number, jobId: string): CoordinatorSettings => {
   const { checkpoint, limits, maxParallelism } = of.graph
   const sources = of.chains.filter(chain => chain.members[0]?.type === 'source')
@@ -79,13 +88,7 @@ const settingsOf = (of: Plan, term: number, jobId: string): CoordinatorSettings 
       timeoutMs: checkpoint?.timeoutMs ?? 600_000,
       maxConcurrent: 1,
     },
-    restart: exponentialDelay({
-      initialMs: 1_000,
-      maxMs: 60_000,
-      multiplier: 1.5,
-      jitter: 0.1,
-      resetAfterMs: 3_600_000,
-    }),
+    restart: checkpoint === undefined ? noRestart : restart,
     heartbeatTimeoutMs: limits.heartbeatTimeoutMs,
     stallTimeoutMs: limits.stallTimeoutMs,
     deployTimeoutMs: 120_000,
