@@ -117,7 +117,7 @@ const acquire = async (
   { store, scheduler }: ClaimPorts,
 ): Promise<E.Either<StreamError, Acquired>> => {
   const { job, run, graph, leaseMs } = request
-  let holder: { readonly run: string; readonly until: number } | undefined
+  let holder: Holder | undefined
   for (;;) {
     const outcome = await store.acquire({
       job,
@@ -132,13 +132,28 @@ const acquire = async (
     if (right.type === 'acquired') return E.right(right)
     if (right.type === 'unknown') return E.left(forgotten(job))
     const until = scheduler.now() + right.leaseMs
-    // The same holder with a lease that ends later than it did: it is alive, and renews it.
-    if (holder?.run === right.run && until > holder.until + slackMs) return E.left(running(job))
     if (holder === undefined) request.onWaiting(right.leaseMs)
-    holder = { run: right.run, until: holder?.run === right.run ? holder.until : until }
+    holder = watched(holder, right.run, until)
+    if (holder.renewals >= renewalsOfTheLiving) return E.left(running(job))
     const waitMs = Math.min(right.leaseMs + slackMs, leaseMs / 3)
     await new Promise<void>(resolve => scheduler.after(waitMs, resolve))
   }
+}
+
+/** A run that holds the job, as far as it was watched. */
+interface Holder {
+  readonly run: string
+  readonly until: number
+  /** How often its lease was found to end later than before. */
+  readonly renewals: number
+}
+
+/** One renewal may be the last act of a coordinator that has not heard of its supervisor's death yet. */
+const renewalsOfTheLiving = 2
+
+const watched = (holder: Holder | undefined, run: string, until: number): Holder => {
+  if (holder?.run !== run) return { run, until, renewals: 0 }
+  return until > holder.until + slackMs ? { run, until, renewals: holder.renewals + 1 } : holder
 }
 
 const running = (job: string): StreamError =>

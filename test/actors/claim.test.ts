@@ -137,6 +137,14 @@ test('a run that dies while its successor watches is taken over all the same', a
   t.is(claimOf(await servers.run('b').claim()).claim.term, 2)
 })
 
+test('a run whose last act is a renewal that its successor sees is taken over all the same', async t => {
+  const servers = new Servers()
+  const first = servers.run('a')
+  const claimed = claimOf(await first.claim())
+  servers.time.after(leaseMs / 4, () => void first.renew(claimed))
+  t.is(claimOf(await servers.run('b').claim()).claim.term, 2)
+})
+
 test('a job that has ended stays ended until somebody says fresh', async t => {
   const servers = new Servers()
   const first = servers.run('a')

@@ -65,7 +65,7 @@ export const drawPlan = (seed: number, run: number, options: PlanOptions): RunPl
     })
   }
   for (const target of servers) {
-    const place = random.below(faults.length + 1)
+    const place = random.chance(0.6) ? 0 : random.below(faults.length + 1)
     const moment = drawMoment(random, faults[place - 1])
     faults.splice(place, 0, { target, moment, downMs: drawDown(random, 2_000, 8_000) })
   }
@@ -85,13 +85,15 @@ const drawDown = (random: Prng, shortMs: number, longMs: number): number =>
 const drawMoment = (random: Prng, before: Fault | undefined): Moment => {
   const dice = random.next()
   if (before === undefined) {
+    // Moments that every run comes to, lest nothing is killed in it.
     if (dice < 0.25) return { type: 'elapsed', ms: random.below(2_500) }
-    if (dice < 0.5) return { type: 'running', ms: random.below(1_500) }
-  } else {
-    if (dice < 0.2) return { type: 'elapsed', ms: random.below(400) }
-    if (dice < 0.4) return { type: 'respawned', ms: random.below(1_500) }
-    if (dice < 0.5) return { type: 'running', ms: random.below(800) }
+    if (dice < 0.5) return { type: 'running', ms: random.below(1_000) }
+    if (dice < 0.75) return { type: 'checkpoint', count: 1 + random.below(2), ms: random.below(80) }
+    return { type: 'output', share: random.below(950) / 1_000, ms: 0 }
   }
+  if (dice < 0.2) return { type: 'elapsed', ms: random.below(400) }
+  if (dice < 0.4) return { type: 'respawned', ms: random.below(1_500) }
+  if (dice < 0.5) return { type: 'running', ms: random.below(800) }
   if (dice < 0.75) return { type: 'checkpoint', count: 1 + random.below(3), ms: random.below(80) }
   if (dice < 0.92) return { type: 'output', share: random.below(1_000) / 1_000, ms: 0 }
   return { type: 'output', share: 1, ms: random.below(80) }
