@@ -72,12 +72,13 @@ test.serial(
     const spare = worker('--only', 'out/0')
     await untilNoted(coordinator, 'worker-joined', 3)
 
-    await publish(nats, settings.IN, texts(records.slice(1_000, 2_000)))
     const before = (await messagesOf(nats, settings.OUT)).length
+    const published = publish(nats, settings.IN, texts(records.slice(1_000, 2_000)))
     await eventually('more is put out', async () => {
       return (await messagesOf(nats, settings.OUT)).length > before
     })
     sleeper.signal('SIGSTOP')
+    await published
     await untilNoted(coordinator, 'worker-lost')
     const silentMs = silenceOf(coordinator)
     t.log(`lost after ${silentMs} ms`)

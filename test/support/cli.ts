@@ -93,10 +93,10 @@ export const startCli = (
 
 const excerptLinesMax = 30
 
-/** What a command said last, without the progress that it tells four times a second. */
+/** What a command said last, without what it says several times a second. */
 const excerptOf = (cli: Cli): string => {
   const lines = `${cli.stdout()}${cli.stderr()}`.split('\n')
-  const telling = lines.filter(line => !line.startsWith('{"type":"progress"'))
+  const telling = lines.filter(line => !/"progress"|"checkpoint-completed"/.test(line))
   return telling.slice(-excerptLinesMax).join('\n')
 }
 
