@@ -14,40 +14,10 @@ import {
   storeParts,
 } from '../../contract/snapshots.js'
 import { type LocalRedisOptions, localRedis } from './local-server.js'
-import { redisStores, ttls, until } from './stores.js'
+import { redisStores, until } from './stores.js'
 
 const open = async (t: ExecutionContext, options: LocalRedisOptions = {}) =>
   redisStores(t, (await localRedis(t, options)).url)
-
-test.serial(
-  'pending parts have a TTL, the newest checkpoint has none, a superseded one has',
-  async t => {
-    const stores = await open(t)
-    const { claim, generation } = await begin(t, stores, 'job')
-    const epoch = await right(t, stores.jobs.allocate(claim, generation))
-    const parts = await storeParts(t, stores, 'job', epoch, generation, ['delays/0'])
-    const pending = 'sluice:{job}:part:1:1:delays=2f0'
-    const before = (await ttls(stores.redis)).get(pending) ?? -1
-    t.true(before > 590_000 && before <= 600_000, `${before}`)
-
-    const first = manifestOf(claim, epoch, generation, parts)
-    await right(t, stores.jobs.commit(claim, first, commitOptions(epoch, generation)))
-    const committed = await ttls(stores.redis)
-    t.is(committed.get(pending), -1)
-    t.is(committed.get('sluice:{job}:ckpt:1'), -1)
-
-    await complete(t, stores, claim, generation, 30_000)
-    const after = await ttls(stores.redis)
-    for (const key of [pending, 'sluice:{job}:ckpt:1']) {
-      const ttl = after.get(key) ?? -1
-      t.true(ttl > 20_000 && ttl <= 30_000, `${key}: ${ttl}`)
-    }
-    for (const kind of ['ckpt:2', 'part:1:2:delays=2f0', 'part:1:2:source=2f0', 'meta']) {
-      t.is(after.get(`sluice:{job}:${kind}`), -1, kind)
-    }
-    t.true((after.get('sluice:{job}:lease') ?? -1) > 0)
-  },
-)
 
 test.serial('kill -9 under AOF everysec keeps the pointer, the counters and the parts', async t => {
   const server = await localRedis(t, { appendOnly: true, appendFsync: 'everysec' })
