@@ -37,8 +37,12 @@ export const describeNote = (note: Note): string => {
 export const progressOf = (state: CoordinatorState): JobProgress => {
   const { phase } = state
   let records = 0
+  let skipped = 0
   for (const worker of state.workers.values()) {
-    for (const subtask of worker.subtasks.values()) records += subtask.records
+    for (const subtask of worker.subtasks.values()) {
+      records += subtask.records
+      skipped += subtask.skipped
+    }
   }
   return {
     phase: phase.type,
@@ -50,6 +54,7 @@ export const progressOf = (state: CoordinatorState): JobProgress => {
           ? (phase.restore?.epoch ?? 0)
           : 0,
     records,
+    skipped,
     workers: state.workers.size,
     waiting: phase.type === 'assembling' ? [...unassignable(state)] : [],
   }

@@ -15,6 +15,8 @@ export const JobProgress = t.type({
   completed: t.number,
   /** Records taken by all subtasks of this generation, in the workers' last words. */
   records: t.number,
+  /** Records that were dropped by the policy `skip`, in this generation. */
+  skipped: t.number,
   workers: t.number,
   /** Subtasks that no worker has offered to run. */
   waiting: t.array(t.string),

@@ -119,6 +119,7 @@ export class SubtaskActor {
   private deferred = false
   private disposed = false
   private records = 0
+  private skipped = 0
 
   constructor(private readonly options: SubtaskOptions) {
     this.id = options.subtask
@@ -142,6 +143,7 @@ export class SubtaskActor {
       committed: this.committed,
       error: this.error,
       records: this.records,
+      skipped: this.skipped,
     }
   }
 
@@ -336,7 +338,9 @@ export class SubtaskActor {
       sink: vertex => this.sinkCollector(vertex),
       state: vertex => this.states.get(vertex),
       onDeadLetter: (operator, record, reason) => this.deadLetter({ operator, reason, record }),
-      onSkipped: () => {},
+      onSkipped: () => {
+        this.skipped += 1
+      },
     })
   }
 
@@ -538,7 +542,10 @@ export class SubtaskActor {
     const first = this.chain.members[0]
     if (first?.type !== 'source' || first.source.type !== 'jetstream-source') return
     const { onRefused, id } = first.source
-    if (onRefused === 'skip') return
+    if (onRefused === 'skip') {
+      this.skipped += 1
+      return
+    }
     const { stream, offset, subject, raw, reason } = message
     if (onRefused === 'fail') {
       throw new SluiceError(

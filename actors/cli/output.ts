@@ -92,7 +92,8 @@ const textPrinter = (verbose: boolean): Printer => {
 const quietNotes = new Set(['checkpoint-completed', 'worker-joined'])
 
 const progressText = (at: JobProgress): string => {
+  const skipped = at.skipped === 0 ? '' : ` (${at.skipped} skipped)`
   const waiting =
     at.waiting.length === 0 ? '' : ` · waiting for workers for ${at.waiting.join(', ')}`
-  return `${at.phase} · generation ${at.generation} · checkpoint ${at.completed} · ${at.records} records · ${at.workers} workers${waiting}`
+  return `${at.phase} · generation ${at.generation} · checkpoint ${at.completed} · ${at.records} records${skipped} · ${at.workers} workers${waiting}`
 }

@@ -52,6 +52,8 @@ export const SubtaskState = t.readonly(
       t.strict({ type: t.string, message: t.string, fatal: t.boolean }),
     ]),
     records: t.number,
+    /** Records that were dropped by the policy `skip`. */
+    skipped: t.number,
   }),
 )
 export type SubtaskState = t.TypeOf<typeof SubtaskState>

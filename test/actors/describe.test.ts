@@ -54,13 +54,14 @@ test('progress tells phase, generation, records and what is waited for', t => {
   of.beat('w1')
   t.like(progressOf(of.state), { phase: 'assembling', generation: 1, waiting: ['b/0'] })
   const running = new Coordination().runs(1)
-  running.tells('a/0', 1, { records: 40 })
-  running.beat('w2', { generation: 1, subtasks: [subtaskOf('b/0', { records: 2 })] })
+  running.tells('a/0', 1, { records: 40, skipped: 1 })
+  running.beat('w2', { generation: 1, subtasks: [subtaskOf('b/0', { records: 2, skipped: 2 })] })
   t.deepEqual(progressOf(running.state), {
     phase: 'running',
     generation: 1,
     completed: 0,
     records: 42,
+    skipped: 3,
     workers: 2,
     waiting: [],
   })

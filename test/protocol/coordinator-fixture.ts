@@ -54,6 +54,7 @@ export const subtaskOf = (subtask: string, more: Partial<SubtaskState> = {}): Su
   committed: 0,
   error: undefined,
   records: 0,
+  skipped: 0,
   ...more,
 })
 

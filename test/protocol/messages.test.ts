@@ -29,6 +29,7 @@ const beat: Beat = {
       committed: 4,
       error: { type: 'user-code', message: 'it threw', fatal: false },
       records: 12,
+      skipped: 3,
     },
     {
       subtask: 'b/0',
@@ -39,6 +40,7 @@ const beat: Beat = {
       committed: 0,
       error: undefined,
       records: 0,
+      skipped: 3,
     },
   ],
   stopped: false,
