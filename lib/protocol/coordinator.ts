@@ -319,7 +319,9 @@ const loseWorker = (
   const { phase } = state
   if (phase.type === 'stopping') {
     const [next, effects] = finishStopping(without, event.now)
-    return [next, [note, ...effects]]
+    // One that has let go leaves in good order: nobody need be told of a loss.
+    const isLoss = state.workers.get(id)?.stopped !== true
+    return [next, isLoss ? [note, ...effects] : effects]
   }
   if (phase.type !== 'deploying' && phase.type !== 'running') return [without, [note]]
   const lost = [...phase.assignment]
