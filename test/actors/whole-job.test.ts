@@ -179,6 +179,8 @@ test('fencing: a coordinator that wakes after its successor began is refused and
     }
     world.start()
     await isRight(t, world)
+    await world.time.pass(10_000)
+    t.true(world.told.includes('coordinator-1 is fenced'), world.told.join('\n'))
     const commits = world.redis.histories.get('words') ?? []
     const epochs = commits.filter(({ status }) => status === 'completed').map(({ epoch }) => epoch)
     t.deepEqual(
