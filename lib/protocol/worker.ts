@@ -98,7 +98,6 @@ const obey = (
       return orders.generation >= current.generation ? letGo(current) : [current, []] // W5
     case 'deploy':
     case 'run':
-      if (orders.generation < state.highest) return [current, []] // W1
       return follow(current, orders)
   }
 }
@@ -116,7 +115,7 @@ const follow = (
   const actions: WorkerAction[] = []
   let current = state
   if (orders.generation !== state.generation) {
-    if (orders.generation <= state.highest) return [state, []] // W5
+    if (orders.generation <= state.highest) return [state, []] // W1, W5
     if (orders.phase === 'run') return letGo(state) // W4
     if (state.generation !== 0) actions.push({ type: 'dispose' }) // W2
     const { generation, jobId, subtasks, restore } = orders
