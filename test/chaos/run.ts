@@ -34,17 +34,18 @@ export interface RunResult {
 }
 
 const exampleJob = fileURLToPath(new URL('../../examples/flights/job.js', import.meta.url))
+const jobName = 'flights'
+const expectedRecords = 20_000
+const deadlineMs = 180_000
+const pollMs = 4
+const outputPollMs = 20
+
 /** What a plan can choose from. */
 export const subtasksOfExample = async (): Promise<readonly string[]> => {
   const plan = await loadJob(exampleJob)
   if (E.isLeft(plan)) throw new Error(plan.left.message)
   return plan.right.subtasks.map(subtask => subtask.id)
 }
-
-const jobName = 'flights'
-const deadlineMs = 180_000
-const pollMs = 4
-const outputPollMs = 20
 
 /**
  * Runs the example once. What happened is written to a file when the run failed, or always if `keep`
@@ -53,18 +54,18 @@ const outputPollMs = 20
 export const chaosRun = async (plan: RunPlan, keep = false): Promise<RunResult> => {
   const startedAt = performance.now()
   const folder = await mkdtemp(join(tmpdir(), 'sluice-chaos-'))
-  const jobFile = join(folder, 'job.mjs')
-  // A file of the run's own, so that its processes can be told from those of others.
-  await writeFile(jobFile, `export { default } from ${JSON.stringify(pathToFileURL(exampleJob))}\n`)
-  await mkdir(join(folder, 'servers'))
-  const world = await openWorld(join(folder, 'servers'))
-  const run = new Run(plan, world, jobFile)
   try {
-    const facts = await run.play()
+    const jobFile = join(folder, 'job.mjs')
+    // A file of the run's own, so that its processes can be told from those of others.
+    const source = `export { default } from ${JSON.stringify(pathToFileURL(exampleJob))}\n`
+    await writeFile(jobFile, source)
+    await mkdir(join(folder, 'servers'))
+    const world = await openWorld(join(folder, 'servers'))
+    const run = new Run(plan, world, jobFile)
+    const facts = await run.play().finally(() => world.close())
     const logFile = keep || facts.failures.length > 0 ? await run.keepLog() : undefined
     return { ...facts, run: plan.run, logFile, seconds: (performance.now() - startedAt) / 1_000 }
   } finally {
-    await world.close()
     await rm(folder, { recursive: true, force: true })
   }
 }
@@ -78,14 +79,17 @@ class Run {
   private readonly kills: string[] = []
   private readonly returns: Promise<void>[] = []
   private readonly failures: string[] = []
+  /** How often the last victim's role had been started when it was killed. */
+  private startsBefore = 0
+  private counted = 0
+  private countedAt = Number.NEGATIVE_INFINITY
 
   constructor(
     private readonly plan: RunPlan,
     private readonly world: World,
-    jobFile: string,
+    private readonly jobFile: string,
   ) {
     const { natsUrl, redisUrl } = world.servers
-    this.jobFile = jobFile
     this.supervised = new Supervised({
       jobFile,
       natsUrl,
@@ -95,7 +99,6 @@ class Run {
       outages: () => world.outages,
     })
   }
-  private readonly jobFile: string
 
   async play(): Promise<Facts> {
     this.say(`seed ${this.plan.seed}, run ${this.plan.run}: ${describePlan(this.plan)}`)
@@ -185,8 +188,6 @@ class Run {
     }
   }
 
-  private startsBefore = 0
-
   /** Kills, once there is something to kill. False when the job ended before. */
   private async strike(fault: Fault): Promise<boolean> {
     const { target, downMs } = fault
@@ -210,8 +211,12 @@ class Run {
 
   private async bringBack(server: 'nats' | 'redis', downMs: number): Promise<void> {
     await delay(downMs)
-    await this.world.start(server)
-    this.say(`${server} is back`)
+    try {
+      await this.world.start(server)
+      this.say(`${server} is back`)
+    } catch (thrown) {
+      this.failures.push(`${server} cannot be started again: ${messageOf(thrown)}`)
+    }
   }
 
   private async startAgain(downMs: number): Promise<void> {
@@ -224,9 +229,6 @@ class Run {
     this.say(`KILL ${describeFault(fault)}${who}`)
     this.kills.push(`${fault.target} at ${(this.elapsedMs / 1_000).toFixed(2)} s`)
   }
-
-  private counted = 0
-  private countedAt = Number.NEGATIVE_INFINITY
 
   private async outputs(): Promise<number> {
     if (this.world.away.has('nats')) return 0
@@ -246,6 +248,7 @@ class Run {
 
   private async until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
     while (!(await condition())) {
+      if (this.failures.length > 0) throw new Error(`given up: ${what}`)
       if (this.elapsedMs > deadlineMs)
         throw new Error(`hangs: not within ${deadlineMs} ms: ${what}`)
       await delay(pollMs)
@@ -279,6 +282,5 @@ class Run {
   }
 }
 
-const expectedRecords = 20_000
 const isServer = (target: Target): target is 'nats' | 'redis' =>
   target === 'nats' || target === 'redis'
