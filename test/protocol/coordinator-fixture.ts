@@ -147,6 +147,17 @@ export class Coordination {
   }
 }
 
+/** A coordinator whose generation 1 runs. */
+export const running = (more: Partial<CoordinatorSettings> = {}): Coordination =>
+  new Coordination(more).runs(1)
+
+/** Triggers the next checkpoint, with the id that the store gave. */
+export const triggered = (of: Coordination, epoch: number, generation = 1): Coordination => {
+  of.tick(of.now + 1)
+  of.step({ type: 'epoch-allocated', generation, epoch })
+  return of
+}
+
 export const wordsOf = (effect: CoordinatorEffect): string => {
   switch (effect.type) {
     case 'begin-generation':
