@@ -153,13 +153,14 @@ export class ServerProcess {
   }
 
   async #spawn(configFile: string): Promise<E.Either<StreamError, Live>> {
-    const { binary, folder, name } = this.#spec
+    const { binary, folder, name, environment } = this.#spec
     const logFile = join(folder, `${name}.log`)
     const log = await open(logFile, 'a', 0o600)
     try {
       const logStart = (await log.stat()).size
       const child = spawn(binary, this.#spec.args(configFile), {
         cwd: folder,
+        env: { ...environment, ...process.env },
         stdio: ['ignore', log.fd, log.fd],
       })
       const { pid } = child
