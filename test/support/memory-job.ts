@@ -9,12 +9,13 @@ import { describeNote } from '../../actors/describe.js'
 import { nudgeCoordinator, nudgeWorkerExited } from '../../actors/nudges.js'
 import { WorkerActor } from '../../actors/worker.js'
 import { partDigest } from '../../lib/adapters/digest.js'
+import type { StreamError } from '../../lib/errors.js'
 import type { Job } from '../../lib/job/graph.js'
 import { type Plan, plan } from '../../lib/job/plan.js'
 import { validate } from '../../lib/job/validate.js'
 import type { Digests } from '../../lib/ports/record-codec.js'
 import type { CoordinatorSettings, EndStatus, Note } from '../../lib/protocol/coordinator.js'
-import { exponentialDelay, noRestart } from '../../lib/protocol/retry.js'
+import { exponentialDelay, noRestart, type RestartStrategy } from '../../lib/protocol/retry.js'
 import { MemoryBroker } from './memory-broker.js'
 import { memoryCodec } from './memory-codec.js'
 import { MemoryPostOffice, memoryControlBus } from './memory-control-bus.js'
@@ -44,6 +45,16 @@ export interface WorldOptions {
   readonly latencyMs?: number
   /** Time that a look at the clock takes. */
   readonly readingMs?: number
+  /** Where chance comes from, for each process and each of its ways. Default: one source for all. */
+  readonly draws?: (edge: string) => () => number
+  readonly restart?: RestartStrategy
+  readonly leaseMs?: number
+  /** A request without an answer for so long has an unknown outcome. */
+  readonly requestTimeoutMs?: number
+  /** Between the end of a process and the start of the next. */
+  readonly respawnMs?: number
+  /** What a person does about a refusal; the job is given up unless it is `again`. */
+  readonly onRefused?: (error: StreamError) => 'again' | undefined
 }
 
 /** How a job ended, as its supervisor sees it. */
@@ -52,10 +63,13 @@ export interface WorldOutcome {
   readonly reason: string | undefined
 }
 
-const coordinatorRole = 'coordinator'
-const leaseMs = 10_000
-const respawnMs = 50
+/** The role that there is one of; the others are the subtasks. */
+export const coordinatorRole = 'coordinator'
+const defaults = { leaseMs: 10_000, requestTimeoutMs: 2_000, respawnMs: 50 }
 const wordMs = 15_000
+
+/** What a process has of the world. */
+export type Connection = ReturnType<JobWorld['connect']>
 
 const restart = exponentialDelay({
   initialMs: 1_000,
@@ -66,7 +80,12 @@ const restart = exponentialDelay({
 })
 
 /** As the composition root makes them. */
-const settingsOf = (of: Plan, term: number, jobId: string): CoordinatorSettings => {
+const settingsOf = (
+  of: Plan,
+  term: number,
+  jobId: string,
+  strategy: RestartStrategy,
+): CoordinatorSettings => {
   const { checkpoint, limits, maxParallelism } = of.graph
   const sources = of.chains.filter(chain => chain.members[0]?.type === 'source')
   const ids = new Set(sources.map(chain => chain.id))
@@ -88,7 +107,7 @@ const settingsOf = (of: Plan, term: number, jobId: string): CoordinatorSettings 
       timeoutMs: checkpoint?.timeoutMs ?? 600_000,
       maxConcurrent: 1,
     },
-    restart: checkpoint === undefined ? noRestart : restart,
+    restart: checkpoint === undefined ? noRestart : strategy,
     heartbeatTimeoutMs: limits.heartbeatTimeoutMs,
     stallTimeoutMs: limits.stallTimeoutMs,
     deployTimeoutMs: 120_000,
@@ -110,11 +129,11 @@ export class JobWorld {
   /** What runs now, by role. */
   readonly processes = new Map<string, MemoryProcess>()
   outcome: WorldOutcome | undefined
-  readonly #options: WorldOptions
-  #born = 0
+  readonly #options: WorldOptions & typeof defaults
+  readonly #born = new Map<string, number>()
 
   constructor(options: WorldOptions) {
-    this.#options = options
+    this.#options = { ...defaults, ...options }
     this.plan = planOf(options.job)
     this.time = new VirtualTime(options.seed ?? 1)
     this.broker = new MemoryBroker(this.time)
@@ -134,7 +153,7 @@ export class JobWorld {
     process.kill()
     this.processes.delete(role)
     this.told.push(`${role} is killed`)
-    this.#later(respawnMs, () => {
+    this.#later(this.#options.respawnMs, () => {
       if (role === coordinatorRole) this.#startCoordinator()
       else {
         this.#tellExit(process.name)
@@ -183,19 +202,31 @@ export class JobWorld {
   /** A new process and its connections. */
   connect(name: string) {
     const { time, broker, redis, office, hooks } = this
-    const mean = this.#options.latencyMs ?? 1
-    const latencyMs = (): number => mean * (0.5 + time.random())
+    const { requestTimeoutMs: timeoutMs, latencyMs: mean = 1 } = this.#options
+    const drawsOf = this.#options.draws ?? (() => () => time.random())
     const process = new MemoryProcess(name, time)
-    const nats = new MemoryWire({ time, process, latencyMs, timeoutMs: 2_000, hooks })
-    const store = new MemoryWire({ time, process, latencyMs, timeoutMs: 2_000, hooks })
+    const wireTo = (server: string): MemoryWire => {
+      const draw = drawsOf(`${name} ${server}`)
+      const latencyMs = (): number => mean * (0.5 + draw())
+      return new MemoryWire({ time, process, latencyMs, timeoutMs, hooks })
+    }
+    const nats = wireTo('nats')
+    const store = wireTo('redis')
     return {
       process,
       log: memoryEventLog(broker, nats),
       bus: memoryControlBus(office, nats),
       store: memoryJobStore(redis, store),
       snapshots: memorySnapshotStore(redis, store),
-      scheduler: memoryScheduler(time, process, this.#options.readingMs ?? 0),
+      scheduler: memoryScheduler(time, process, this.#options.readingMs ?? 0, drawsOf(name)),
     }
+  }
+
+  /** A new process of a role: its number, and its name. */
+  #bear(role: string): readonly [number, string] {
+    const number = (this.#born.get(role) ?? 0) + 1
+    this.#born.set(role, number)
+    return [number, `${role}-${number}`]
   }
 
   #later(ms: number, act: () => void): void {
@@ -205,14 +236,13 @@ export class JobWorld {
   }
 
   #startWorker(subtask: string): void {
-    this.#born += 1
-    const worker = `${subtask}-${this.#born}`
+    const [pid, worker] = this.#bear(subtask)
     const { process, log, bus, snapshots, scheduler } = this.connect(worker)
     this.processes.set(subtask, process)
     new WorkerActor({
       plan: this.plan,
       worker,
-      pid: this.#born,
+      pid,
       slots: 1,
       only: [subtask],
       freeze: true,
@@ -228,14 +258,15 @@ export class JobWorld {
   }
 
   #startCoordinator(): void {
-    this.#born += 1
-    const ports = this.connect(`${coordinatorRole}-${this.#born}`)
+    const [, name] = this.#bear(coordinatorRole)
+    const ports = this.connect(name)
     this.processes.set(coordinatorRole, ports.process)
     void this.#coordinate(ports)
   }
 
-  async #coordinate(ports: ReturnType<JobWorld['connect']>): Promise<void> {
+  async #coordinate(ports: Connection): Promise<void> {
     const { plan: of } = this
+    const { leaseMs } = this.#options
     const request = {
       job: of.job,
       run: 'run',
@@ -247,7 +278,9 @@ export class JobWorld {
     const claimed = await claimJob(request, ports)
     if (E.isLeft(claimed)) {
       // A supervisor starts the role again unless a person has to do something first.
-      if (claimed.left.type === 'timed-out') this.kill(coordinatorRole)
+      const again = claimed.left.type === 'timed-out' || this.#options.onRefused?.(claimed.left)
+      if (again && this.processes.get(coordinatorRole) === ports.process) this.kill(coordinatorRole)
+      else if (again) ports.process.kill()
       else this.#end({ status: 'refused', reason: claimed.left.message })
       return
     }
@@ -261,7 +294,7 @@ export class JobWorld {
       claim,
       run: 'run',
       leaseMs,
-      settings: settingsOf(of, claim.term, claim.jobId),
+      settings: settingsOf(of, claim.term, claim.jobId, this.#options.restart ?? restart),
       ports,
       onNote: note => {
         this.notes.push(note)

@@ -27,6 +27,10 @@ export class VirtualTime {
   #order = 0
   #free = false
   #stepping = false
+  /** By how much people have set the servers' and processes' clocks forth or back. */
+  skewMs = 0
+  /** How many events have happened. */
+  events = 0
 
   constructor(seed = 1) {
     this.#random = prng(seed)
@@ -38,7 +42,7 @@ export class VirtualTime {
   }
 
   get wallClock(): number {
-    return startOfTime + this.#now
+    return startOfTime + this.#now + this.skewMs
   }
 
   random(): number {
@@ -123,6 +127,7 @@ export class VirtualTime {
 
   #happen(event: Planned): void {
     this.#now = Math.max(this.#now, event.at)
+    this.events += 1
     event.happen()
   }
 }
@@ -172,6 +177,7 @@ export const memoryScheduler = (
   time: VirtualTime,
   process: MemoryProcess,
   readingMs = 0,
+  random: () => number = () => time.random(),
 ): Scheduler => ({
   now: () => {
     time.spend(readingMs)
@@ -182,5 +188,5 @@ export const memoryScheduler = (
   defer: callback => {
     time.after(0, () => process.enter(callback))
   },
-  random: () => time.random(),
+  random,
 })

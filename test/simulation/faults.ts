@@ -1,0 +1,173 @@
+/**
+ * What goes wrong in a run, as a list that a run can be repeated with, or with less of.
+ *
+ * A fault happens at a time, or when something has happened for the nth time: the points that are
+ * named here are where a protocol like this one breaks, if it breaks.
+ */
+import type { Prng } from '../support/prng.js'
+import { between, drawsAt, pick, pickWeighted } from './draws.js'
+
+/** Moments inside the protocol. */
+export const points = [
+  /** The coordinator takes a number for its next checkpoint. */
+  'trigger.before',
+  /** A subtask's snapshot is stored, its report not yet sent. */
+  'report.before',
+  /** All reports are in; the commit is on its way. */
+  'commit.before',
+  /** The commit has happened; its answer is on its way. */
+  'commit.reply',
+  /** Records or a barrier on their way into a mailbox. */
+  'emit',
+  /** A sink's record on its way into its stream. */
+  'publish',
+  /** A snapshot is being read. */
+  'restore',
+  /** A new generation is being numbered. */
+  'begin',
+  /** A mailbox is being made. */
+  'mailbox',
+  /** The job's end is being written. */
+  'end',
+] as const
+export type Point = (typeof points)[number]
+
+export type When =
+  | { readonly type: 'time'; readonly atMs: number }
+  | { readonly type: 'point'; readonly point: Point; readonly nth: number }
+
+/** Whom it hits: a role by number, or whoever is at the point. */
+export type Whom = number | 'self'
+
+export type Fault =
+  | { readonly kind: 'crash'; readonly when: When; readonly whom: Whom }
+  /** Stopped for so long, as by SIGSTOP; nobody takes its place unless it is found out. */
+  | { readonly kind: 'pause'; readonly when: When; readonly whom: Whom; readonly forMs: number }
+  /** Taken for dead: another is started beside it. */
+  | { readonly kind: 'abandon'; readonly when: When; readonly whom: Whom }
+  /** The request at a point never arrives, or its answer never does. */
+  | { readonly kind: 'lost' | 'unanswered'; readonly when: When }
+  /** The operator's code throws. */
+  | { readonly kind: 'throw'; readonly when: When }
+  | { readonly kind: 'log-restart'; readonly when: When; readonly downMs: number }
+  /** The log's restart costs the newest messages of a stream: 0 a source's, 1 an output's. */
+  | { readonly kind: 'log-tail'; readonly when: When; readonly of: number; readonly messages: number }
+  | { readonly kind: 'log-full'; readonly when: When; readonly forMs: number }
+  | { readonly kind: 'store-down' | 'store-oom' | 'store-readonly' | 'store-loading'; readonly when: When; readonly forMs: number }
+  /** A replica that lags so far behind is made the master. */
+  | { readonly kind: 'store-back'; readonly when: When; readonly byMs: number }
+  /** What may expire does. */
+  | { readonly kind: 'expire'; readonly when: When }
+  | { readonly kind: 'clock'; readonly when: When; readonly byMs: number }
+  /** Requests of a role take so much longer for a while. */
+  | { readonly kind: 'slow'; readonly when: When; readonly whom: number; readonly byMs: number; readonly forMs: number }
+  /** Shares of control messages that are lost, doubled, late; of requests that fail. All run long. */
+  | { readonly kind: 'bus'; readonly loss: number; readonly doubling: number; readonly lateness: number; readonly lateMs: number }
+  | { readonly kind: 'wire'; readonly loss: number; readonly silence: number }
+
+export type FaultKind = Fault['kind']
+
+/** How often each kind comes, in a run that has it. */
+const kinds: readonly (readonly [FaultKind, number])[] = [
+  ['crash', 5],
+  ['pause', 3],
+  ['abandon', 2],
+  ['lost', 1],
+  ['unanswered', 2],
+  ['throw', 1],
+  ['log-restart', 1],
+  ['log-full', 1],
+  ['store-down', 1],
+  ['store-oom', 0.5],
+  ['store-readonly', 0.5],
+  ['store-loading', 0.5],
+  ['expire', 1],
+  ['clock', 1],
+  ['slow', 1],
+]
+
+/** These destroy what was promised to be kept: a run that has one may end with an error by name. */
+const destructive: readonly FaultKind[] = ['log-tail', 'store-back']
+const destructiveShare = 0.06
+
+/** Faults come until then, in virtual milliseconds. */
+export const faultsUntilMs = 1_500
+
+/** Draws what goes wrong in a run: about half the kinds, some of them often. */
+export const drawFaults = (seed: number): readonly Fault[] => {
+  const random = drawsAt(seed, 'faults')
+  const allowed = kinds.filter(([kind]) => kind === 'crash' || random.chance(0.5))
+  const faults: Fault[] = []
+  if (random.chance(0.5)) {
+    const worst = random.chance(0.3) ? 0.3 : 0.08
+    const share = (): number => (random.chance(0.6) ? random.next() * worst : 0)
+    faults.push({ kind: 'bus', loss: share(), doubling: share(), lateness: share(), lateMs: pick(random, [50, 300, 1_500]) })
+  }
+  if (random.chance(0.4)) {
+    faults.push({ kind: 'wire', loss: random.next() * 0.01, silence: random.next() * 0.02 })
+  }
+  for (let count = between(random, 4, 12); count > 0; count -= 1)
+    faults.push(drawFault(random, pickWeighted(random, allowed)))
+  if (random.chance(destructiveShare)) faults.push(drawFault(random, pick(random, destructive)))
+  return faults
+}
+
+const drawWhen = (random: Prng): When =>
+  random.chance(0.5)
+    ? { type: 'time', atMs: Math.round(random.next() * faultsUntilMs) }
+    : { type: 'point', point: pick(random, points), nth: between(random, 1, pick(random, [3, 10, 40])) }
+
+const atPoint = (random: Prng): When => ({
+  type: 'point',
+  point: pick(random, points),
+  nth: between(random, 1, pick(random, [3, 10, 40])),
+})
+
+const drawFault = (random: Prng, kind: FaultKind): Fault => {
+  const when = drawWhen(random)
+  const whom = when.type === 'point' && random.chance(0.6) ? 'self' : random.below(100)
+  const forMs = between(random, 20, pick(random, [200, 1_000, 2_500]))
+  switch (kind) {
+    case 'crash':
+    case 'abandon':
+      return { kind, when, whom }
+    case 'pause':
+      return { kind, when, whom, forMs }
+    case 'lost':
+    case 'unanswered':
+      return { kind, when: atPoint(random) }
+    case 'log-restart':
+      return { kind, when, downMs: between(random, 0, 500) }
+    case 'log-tail':
+      return { kind, when, of: random.below(2), messages: between(random, 1, 10) }
+    case 'store-back':
+      return { kind, when, byMs: between(random, 20, 500) }
+    case 'clock':
+      return { kind, when, byMs: pick(random, [-3_600_000, -5_000, 5_000, 3_600_000]) }
+    case 'slow':
+      return { kind, when, whom: random.below(100), byMs: between(random, 5, 60), forMs }
+    case 'throw':
+    case 'expire':
+      return { kind, when }
+    case 'log-full':
+    case 'store-down':
+    case 'store-oom':
+    case 'store-readonly':
+    case 'store-loading':
+      return { kind, when, forMs: Math.min(forMs, 800) }
+    case 'bus':
+      return { kind, loss: 0.1, doubling: 0.1, lateness: 0.1, lateMs: 500 }
+    case 'wire':
+      return { kind, loss: 0.01, silence: 0.01 }
+  }
+}
+
+/** Whether a run with these may come to an end that names what was destroyed. */
+export const mayEndByName = (faults: readonly Fault[]): boolean =>
+  faults.some(({ kind }) => destructive.includes(kind))
+
+/** A fault in words. */
+export const describeFault = (fault: Fault): string => {
+  const { kind, ...rest } = fault
+  return `${kind} ${JSON.stringify(rest)}`
+}

@@ -1,0 +1,339 @@
+/**
+ * Watches a run and holds every step to what was promised. Numbers of what is checked:
+ *
+ *   I1   the newest completed epoch rises, and no epoch has two contents
+ *   I2   every part that the newest completed checkpoint names is there and whole
+ *   I3   only the newest term and generation complete a checkpoint
+ *   I4   all parts of a checkpoint are of one generation
+ *   I5   nothing of an epoch is published before the epoch has completed
+ *   I6   no record is published twice, and none that is not right
+ *   I7   barriers rise on every channel
+ *   I8   every completed checkpoint holds the state of exactly the records before its offsets
+ *   I9   what the newest completed checkpoint needs never expires
+ *   I10  what is no longer needed goes away
+ *   I11  a mailbox never fills up
+ *   I12  an offset lies within its stream
+ *   I13  once nothing fails any more the job completes checkpoints, and its output
+ *   I14  nothing is thrown where nobody catches it, and no real timer is left
+ */
+import * as E from 'fp-ts/lib/Either.js'
+import type { PublishOptions, PublishOutcome } from '../../lib/ports/event-log.js'
+import { generationOfStream } from '../../lib/protocol/addresses.js'
+import { decodeFrame } from '../../lib/protocol/frame.js'
+import type { Manifest } from '../../lib/protocol/manifest.js'
+import { SourcePosition } from '../../lib/protocol/source-position.js'
+import { decodeSnapshot, type ExpectedSection, type Snapshot } from '../../lib/state/snapshot.js'
+import { memoryCodec } from '../support/memory-codec.js'
+import { type JobWorld } from '../support/memory-job.js'
+import { manifestKey, partKey } from '../support/memory-redis.js'
+import { count } from './counters.js'
+import type { Shape } from './random-job.js'
+import { Item, idOf, Seen } from './record.js'
+import type { Reference } from './reference.js'
+
+/** A promise that was broken. */
+export interface Violation {
+  readonly rule: string
+  readonly facts: string
+  readonly atMs: number
+}
+
+const decoder = new TextDecoder()
+
+export class Observer {
+  readonly violations: Violation[] = []
+  /** By sink: ids that are published now. */
+  readonly published = new Map<string, Map<string, number>>()
+  readonly deadLetters = new Map<string, number>()
+  /** A fault has destroyed what was promised to be kept: less is promised. */
+  destroyed = false
+  /** Records of sources, `origin:n`, that a source's stream has lost. */
+  readonly lostInput = new Set<string>()
+  /** What an output's stream has lost, by subject; and whether anything came behind it. */
+  readonly #lostOutput = new Map<string, { readonly ids: Set<string>; followed: boolean }>()
+  #latest = 0
+  readonly #contents = new Map<number, string>()
+  readonly #counts = new Map<string, string>()
+  readonly #barriers = new Map<string, number>()
+
+  constructor(
+    private readonly shape: Shape,
+    private readonly reference: Reference,
+    private readonly world: JobWorld,
+    private readonly counters: Map<string, number>,
+  ) {}
+
+  broken(rule: string, facts: string): void {
+    this.violations.push({ rule, facts, atMs: this.world.time.now })
+  }
+
+  /** After a request that may have changed the store. */
+  onStore(request: string): void {
+    const { redis, plan } = this.world
+    const meta = redis.metas.get(plan.job)
+    if (meta?.latest === undefined) return
+    if (meta.latest !== this.#latest) this.#onCommitted(meta.latest)
+    if (meta.ended === 'expires') return
+    const key = manifestKey(plan.job, meta.latest)
+    const manifest = redis.manifests.get(key)
+    if (manifest === undefined) {
+      this.broken('I9', `after '${request}' there is no manifest of checkpoint ${meta.latest}`)
+      return
+    }
+    if (redis.manifests.ttl(key) !== undefined)
+      this.broken('I9', `the manifest of checkpoint ${meta.latest} expires`)
+    for (const part of manifest.parts) {
+      const at = partKey(plan.job, part)
+      const stored = redis.parts.get(at)
+      if (stored?.digest !== part.digest || stored.chunks.size !== part.chunks)
+        this.broken('I2', `part ${at} of checkpoint ${meta.latest} is not there or not whole`)
+      else if (redis.parts.ttl(at) !== undefined)
+        this.broken('I9', `part ${at} of checkpoint ${meta.latest} expires`)
+    }
+  }
+
+  /** A message that the log has taken or refused. */
+  onPublish(subject: string, payload: Uint8Array, options: PublishOptions, outcome: PublishOutcome, full: boolean): void {
+    const { plan, broker } = this.world
+    if (outcome.type === 'wrong-last-sequence') count(this.counters, 'publish refused by the stream')
+    if (subject.startsWith('out.')) {
+      if (outcome.type === 'stored') this.#onOutput(subject, payload, options)
+      return
+    }
+    if (subject.includes('.dead.')) {
+      if (outcome.type === 'stored') this.#onDeadLetter(payload)
+      return
+    }
+    if (!subject.includes('.d.')) return
+    const stream = broker.streamOf(subject)?.config.name ?? ''
+    if (generationOfStream(plan.job, stream) === undefined) return
+    if (outcome.type === 'failed' && outcome.error.type === 'full' && !full)
+      this.broken('I11', `mailbox ${stream} is full`)
+    if (outcome.type === 'stored') this.#onFrame(subject, payload)
+  }
+
+  #onFrame(subject: string, payload: Uint8Array): void {
+    const frame = decodeFrame(payload)
+    if (E.isLeft(frame)) {
+      this.broken('I7', `no frame on ${subject}`)
+      return
+    }
+    const { header } = frame.right
+    const last = this.#barriers.get(`#${subject}`) ?? 0
+    if (header.number <= last) count(this.counters, 'frame stored twice')
+    else this.#barriers.set(`#${subject}`, header.number)
+    if (header.type !== 'barrier' || header.number <= last) return
+    const before = this.#barriers.get(subject) ?? 0
+    if (header.epoch <= before) this.broken('I7', `barrier ${header.epoch} after ${before} on ${subject}`)
+    this.#barriers.set(subject, header.epoch)
+  }
+
+  #onOutput(subject: string, payload: Uint8Array, { headers }: PublishOptions): void {
+    const epoch = Number(headers?.['Sluice-Epoch'] ?? 0)
+    const generation = Number(headers?.['Sluice-Generation'] ?? 0)
+    if (epoch > this.#latest && !this.destroyed)
+      this.broken('I5', `${subject} holds output of epoch ${epoch}, and ${this.#latest} has completed`)
+    const { redis, plan } = this.world
+    const by = redis.manifests.get(manifestKey(plan.job, epoch))?.generation
+    if (by !== undefined && generation > by) count(this.counters, 're-commit on restore')
+    const item = itemIn(payload)
+    const sink = subject.split('.')[1] ?? ''
+    if (item === undefined) {
+      this.broken('I6', `${subject} holds ${decoder.decode(payload)}`)
+      return
+    }
+    const id = idOf(item)
+    const lost = this.#lostOutput.get(subject)
+    if (lost !== undefined && !lost.ids.delete(id)) lost.followed = true
+    const ids = this.published.get(sink) ?? new Map<string, number>()
+    this.published.set(sink, ids)
+    const times = (ids.get(id) ?? 0) + 1
+    ids.set(id, times)
+    if (!this.reference.outputs.get(sink)?.has(id)) this.broken('I6', `${id} is no output of ${sink}`)
+    if (this.shape.mode !== 'exactly-once') return
+    if (times > 1) this.broken('I6', `${id} is ${times} times in ${sink}`)
+    if (item.m === '') return
+    const place = `${item.m} ${item.c}`
+    const known = this.#counts.get(place) ?? item.e
+    this.#counts.set(place, item.e)
+    if (known !== item.e) this.broken('I6', `${known} and ${item.e} are both number ${place}`)
+  }
+
+  #onDeadLetter(payload: Uint8Array): void {
+    const letter: unknown = JSON.parse(decoder.decode(payload))
+    if (typeof letter !== 'object' || letter === null || !('operator' in letter)) return
+    const item = 'record' in letter && Item.is(letter.record) ? `:${idOf(letter.record)}` : ''
+    const id = `${letter.operator}${'offset' in letter ? `@${letter.offset}` : item}`
+    const times = (this.deadLetters.get(id) ?? 0) + 1
+    this.deadLetters.set(id, times)
+    count(this.counters, 'dead letter')
+    if (!this.reference.deadLetters.has(id)) this.broken('I6', `${id} is no dead letter`)
+    if (times > 1 && this.shape.mode === 'exactly-once')
+      this.broken('I6', `${id} is ${times} times among the dead letters`)
+  }
+
+  #onCommitted(epoch: number): void {
+    const { redis, plan } = this.world
+    const meta = redis.metas.get(plan.job)
+    const manifest = redis.manifests.get(manifestKey(plan.job, epoch))
+    if (epoch < this.#latest && !this.destroyed)
+      this.broken('I1', `checkpoint ${epoch} completes after ${this.#latest}`)
+    this.#latest = epoch
+    if (manifest === undefined || meta === undefined) return
+    const content = JSON.stringify(manifest)
+    const known = this.#contents.get(epoch) ?? content
+    this.#contents.set(epoch, content)
+    if (known !== content && !this.destroyed) this.broken('I1', `checkpoint ${epoch} has two contents`)
+    if (manifest.generation !== meta.generation)
+      this.broken('I3', `generation ${manifest.generation} completes ${epoch} in ${meta.generation}`)
+    const foreign = manifest.parts.find(part => part.generation !== manifest.generation || part.epoch !== epoch)
+    if (foreign !== undefined) this.broken('I4', `checkpoint ${epoch} holds ${JSON.stringify(foreign)}`)
+    const wanted = plan.subtasks.map(({ id }) => id).sort()
+    const found = manifest.parts.map(({ subtask }) => subtask).sort()
+    if (JSON.stringify(wanted) !== JSON.stringify(found))
+      this.broken('I2', `checkpoint ${epoch} has the parts ${found.join(' ')}`)
+    this.#checkContent(manifest)
+  }
+
+  /** I8: state against the reference, cut at the checkpoint's own offsets. */
+  #checkContent(manifest: Manifest): void {
+    // Where a source's stream has lost messages, others have taken their numbers.
+    if (this.lostInput.size > 0) return
+    const snapshots = manifest.parts.map(part => this.#open(manifest, part.subtask))
+    const offsets = this.shape.sources.map(() => 0)
+    const seen = new Map<string, Seen>()
+    for (const snapshot of snapshots) {
+      if (snapshot === undefined) continue
+      for (const [id, position] of snapshot.sources) this.#takeOffset(offsets, id, position)
+      for (const [operator, groups] of snapshot.keyed)
+        for (const entries of groups.values())
+          for (const [key, value] of entries) this.#takeState(seen, `${operator}/${key}`, value)
+    }
+    const exact = this.shape.mode === 'exactly-once'
+    for (const [place, all] of this.reference.states) {
+      const upTo = all.filter(({ origin, n }) => n < (offsets[origin] ?? 0))
+      const found = seen.get(place)
+      seen.delete(place)
+      const sum = upTo.reduce((total, { hash }) => (total + hash) >>> 0, 0)
+      const right = exact
+        ? (found?.count ?? 0) === upTo.length && (found?.sum ?? 0) === sum
+        : (found?.count ?? 0) >= upTo.length
+      if (!right) {
+        const facts = `${place} has counted ${found?.count ?? 0} of ${upTo.length} records before ${offsets}`
+        this.broken('I8', `checkpoint ${manifest.epoch}: ${facts}`)
+      }
+      const [operator = ''] = place.split('/')
+      if (exact && found !== undefined && found.disorder > 0 && this.reference.singleFile.has(operator))
+        this.broken('I8', `checkpoint ${manifest.epoch}: ${place} saw ${found.disorder} records out of order`)
+    }
+    for (const place of seen.keys()) this.broken('I8', `checkpoint ${manifest.epoch}: nothing belongs to ${place}`)
+  }
+
+  #takeState(seen: Map<string, Seen>, place: string, value: unknown): void {
+    if (seen.has(place)) this.broken('I8', `${place} is in two snapshots`)
+    if (Seen.is(value)) seen.set(place, value)
+  }
+
+  #takeOffset(offsets: number[], id: string, position: unknown): void {
+    const origin = this.shape.sources.findIndex(({ node }) => this.shape.nodes[node]?.id === id)
+    if (!SourcePosition.is(position)) return
+    const offset = position.offset ?? 0
+    offsets[origin] = offset
+    const records = this.shape.sources[origin]?.records ?? 0
+    if (offset > records) this.broken('I12', `${id} stands at ${offset} of ${records}`)
+  }
+
+  #open(manifest: Manifest, subtask: string): Snapshot | undefined {
+    const { redis, plan } = this.world
+    const part = manifest.parts.find(one => one.subtask === subtask)
+    const chain = plan.chains.find(({ id }) => subtask.startsWith(`${id}/`))
+    const stored = part && redis.parts.get(partKey(plan.job, part))
+    if (part === undefined || chain === undefined || stored === undefined) {
+      this.broken('I2', `checkpoint ${manifest.epoch} has no part of ${subtask}`)
+      return undefined
+    }
+    const sections = chain.members.flatMap((vertex): ExpectedSection[] => {
+      if (vertex.type !== 'operator') return [{ kind: vertex.type === 'source' ? 'source' : 'output', operator: vertex.id }]
+      const spec = vertex.actor.state
+      return spec === undefined ? [] : [{ kind: 'keyed', operator: vertex.id, spec }]
+    })
+    const keyGroups = { from: 0, to: plan.graph.maxParallelism - 1 }
+    const decoded = decodeSnapshot([...stored.chunks.values()], memoryCodec.deserialize, {
+      job: plan.job,
+      part,
+      maxParallelism: plan.graph.maxParallelism,
+      keyGroups,
+      sections: [...sections, { kind: 'output', operator: 'dead-letters' }],
+    })
+    if (E.isRight(decoded)) return decoded.right
+    this.broken('I2', `part of ${subtask} in checkpoint ${manifest.epoch}: ${decoded.left.message}`)
+    return undefined
+  }
+
+  /** Whether everything that is right is published. */
+  isComplete(): boolean {
+    for (const [sink, ids] of this.reference.outputs)
+      if (this.#missingIn(sink, ids).length > 0) return false
+    return this.deadLetters.size + this.lostInput.size >= this.reference.deadLetters.size
+  }
+
+  /** What is missing at the end. */
+  checkComplete(): void {
+    for (const [sink, ids] of this.reference.outputs) {
+      const missing = this.#missingIn(sink, ids)
+      if (missing.length > 0)
+        this.broken('I13', `${missing.length} of ${ids.size} records are missing in ${sink}: ${missing.slice(0, 5).join(' ')}`)
+    }
+    for (const [subject, { ids, followed }] of this.#lostOutput) {
+      if (followed && ids.size > 0)
+        this.broken('I6', `${subject} went on behind ${ids.size} lost records: ${[...ids].slice(0, 5).join(' ')}`)
+    }
+    const missing = [...this.reference.deadLetters].filter(id => !this.deadLetters.has(id))
+    if (missing.length > this.lostInput.size) this.broken('I13', `missing dead letters: ${missing.slice(0, 5).join(' ')}`)
+  }
+
+  #missingIn(sink: string, ids: ReadonlySet<string>): readonly string[] {
+    const found = this.published.get(sink)
+    if (this.lostInput.size === 0 && this.#lostOutput.size === 0 && found?.size === ids.size) return []
+    const lost = new Set([...this.#lostOutput.values()].flatMap(one => [...one.ids]))
+    return [...ids].filter(
+      id => !found?.has(id) && !lost.has(id) && !this.lostInput.has(id.slice(0, id.search(/[>#]|$/))),
+    )
+  }
+
+  /** The log is about to lose an output's messages above a sequence. */
+  loseOutput(name: string, above: number): void {
+    for (const { subject, sequence, payload } of this.world.broker.content(name)) {
+      const item = itemIn(payload)
+      if (sequence <= above || item === undefined) continue
+      const lost = this.#lostOutput.get(subject) ?? { ids: new Set(), followed: false }
+      this.#lostOutput.set(subject, lost)
+      lost.ids.add(idOf(item))
+    }
+  }
+
+  /** The log has lost messages: what is left counts. */
+  recount(): void {
+    this.published.clear()
+    this.#counts.clear()
+    for (const [name] of this.world.broker.streams) {
+      for (const { subject, payload } of this.world.broker.content(name)) {
+        if (!subject.startsWith('out.')) continue
+        const item = itemIn(payload)
+        const sink = subject.split('.')[1] ?? ''
+        const ids = this.published.get(sink) ?? new Map<string, number>()
+        this.published.set(sink, ids)
+        if (item !== undefined) ids.set(idOf(item), (ids.get(idOf(item)) ?? 0) + 1)
+      }
+    }
+  }
+}
+
+const itemIn = (payload: Uint8Array): Item | undefined => {
+  try {
+    const value: unknown = JSON.parse(decoder.decode(payload))
+    return Item.is(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}

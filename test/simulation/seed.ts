@@ -1,0 +1,65 @@
+/** What one seed stands for: a job, what goes wrong with it, and what came of it. */
+import { drawFaults, type Fault } from './faults.js'
+import type { Violation } from './observer.js'
+import { drawShape, type Shape } from './random-job.js'
+import { referenceOf } from './reference.js'
+import { SimWorld } from './world.js'
+
+/** A seed, and the faults that it is run with where they are not the ones it draws. */
+export interface Case {
+  readonly seed: number
+  readonly faults?: readonly Fault[] | undefined
+}
+
+export interface SeedResult {
+  readonly seed: number
+  readonly violations: readonly Violation[]
+  /** Fingerprint of all events. */
+  readonly hash: number
+  readonly events: number
+  readonly recoveries: number
+  readonly virtualMs: number
+}
+
+/** Runs one seed to its end. `counters` are added to. */
+export const runSeed = async (
+  { seed, faults: given }: Case,
+  counters: Map<string, number>,
+  trace?: (line: string) => void,
+): Promise<SeedResult> => {
+  const shape = drawShape(seed)
+  const faults = given ?? drawFaults(seed)
+  const reference = referenceOf(shape)
+  trace?.(`shape: ${describeShape(shape)}`)
+  const world = new SimWorld({
+    seed,
+    shape,
+    reference,
+    faults,
+    counters,
+    ...(trace === undefined ? {} : { trace }),
+  })
+  try {
+    await world.run()
+  } catch (thrown) {
+    world.observer.broken('I14', thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown))
+  }
+  return {
+    seed,
+    violations: world.observer.violations,
+    hash: world.hash,
+    events: world.job.time.events,
+    recoveries: world.recoveries - 1,
+    virtualMs: world.job.time.now,
+  }
+}
+
+/** A shape on one line. */
+export const describeShape = (shape: Shape): string => {
+  const nodes = shape.nodes.map(node => {
+    const inputs = node.inputs.map(({ from, type }) => `${shape.nodes[from]?.id} ${type}`)
+    return `${node.id}×${node.parallelism}${inputs.length > 0 ? ` (${inputs.join(', ')})` : ''}`
+  })
+  const sources = shape.sources.map(({ type, records, overMs }) => `${records} from ${type} over ${overMs} ms`)
+  return `${shape.mode}, ${shape.bounded ? 'bounded' : 'unbounded'}, every ${shape.intervalMs} ms: ${nodes.join(' · ')}; ${sources.join(', ')}`
+}
