@@ -9,167 +9,64 @@ import type {
   StreamConfig,
   StreamFacts,
 } from '../../lib/ports/event-log.js'
+import { MemoryServer } from './memory-server.js'
+import { MemoryStream } from './memory-stream.js'
+import { overlap, remember } from './memory-subjects.js'
 import type { VirtualTime } from './memory-time.js'
 
-export type Answer<A> = E.Either<StreamError, A>
+export { overlap }
 
-/** What a message takes besides its payload. */
-const overheadBytes = 40
+export type Answer<A> = E.Either<StreamError, A>
 
 const failed = (type: StreamError['type'], message: string): E.Either<StreamError, never> =>
   E.left(streamError(type, message))
 
-/** Whether two subjects, wildcards allowed, have a subject in common. */
-export const overlap = (left: string, right: string): boolean => {
-  const a = left.split('.')
-  const b = right.split('.')
-  for (let i = 0; i < Math.max(a.length, b.length); i += 1) {
-    if ((a[i] === '>' && b[i] !== undefined) || (b[i] === '>' && a[i] !== undefined)) return true
-    if (a[i] === undefined || b[i] === undefined) return false
-    if (a[i] !== '*' && b[i] !== '*' && a[i] !== b[i]) return false
-  }
-  return true
-}
-
-interface Stored {
-  readonly message: LogMessage
-  readonly storedAt: number
-  readonly bytes: number
-}
-
-/** One stream of messages. */
-export class MemoryStream {
-  /** By sequence, ascending. */
-  readonly #stored = new Map<number, Stored>()
-  #last = 0
-  #first = 0
-  #bytes = 0
-  /** Called whenever something changed. */
-  readonly watchers = new Set<() => void>()
-
-  constructor(
-    readonly config: StreamConfig,
-    readonly createdAt: string,
-    private readonly time: VirtualTime,
-  ) {}
-
-  get facts(): StreamFacts {
-    return {
-      name: this.config.name,
-      subjects: [...this.config.subjects],
-      createdAt: this.createdAt,
-      firstSequence: this.#first,
-      lastSequence: this.#last,
-      messages: this.#stored.size,
-      retention: 'limits',
-      storage: this.config.storage,
-      maxAgeMs: 0,
-      duplicateWindowMs: this.config.duplicateWindowMs ?? 120_000,
-    }
-  }
-
-  get lastSequence(): number {
-    return this.#last
-  }
-
-  takes(subject: string): boolean {
-    return this.config.subjects.some(pattern => overlap(pattern, subject))
-  }
-
-  at(sequence: number): LogMessage | undefined {
-    return this.#stored.get(sequence)?.message
-  }
-
-  last(subject: string): LogMessage | undefined {
-    for (let sequence = this.#last; sequence >= this.#first; sequence -= 1) {
-      const message = this.at(sequence)
-      if (message !== undefined && overlap(subject, message.subject)) return message
-    }
-    return undefined
-  }
-
-  /** First sequence that was stored at a time (ms since 1970) or later. */
-  sequenceAt(time: number): number {
-    for (const [sequence, { storedAt }] of this.#stored) if (storedAt >= time) return sequence
-    return this.#last + 1
-  }
-
-  /** The first message from a sequence on that a filter lets through. */
-  next(from: number, subject: string | undefined): LogMessage | undefined {
-    for (let sequence = Math.max(from, this.#first); sequence <= this.#last; sequence += 1) {
-      const message = this.at(sequence)
-      if (message === undefined) continue
-      if (subject === undefined || overlap(subject, message.subject)) return message
-    }
-    return undefined
-  }
-
-  store(subject: string, payload: Uint8Array, options: PublishOptions): PublishOutcome {
-    const { expectedLastSubjectSequence: expected, headers } = options
-    const actual = this.last(subject)?.sequence ?? 0
-    if (expected !== undefined && expected !== actual)
-      return { type: 'wrong-last-sequence', actual }
-    const bytes = payload.byteLength + subject.length + overheadBytes
-    const { bytesMax, messagesPerSubjectMax } = this.config
-    if (bytesMax !== undefined && this.#bytes + bytes > bytesMax) {
-      const error = streamError(
-        'full',
-        `stream ${this.config.name} is full: maximum bytes exceeded`,
-      )
-      return { type: 'failed', error }
-    }
-    this.#last += 1
-    const sequence = this.#last
-    const message = { sequence, subject, payload: payload.slice(), headers }
-    if (this.#stored.size === 0) this.#first = sequence
-    this.#stored.set(sequence, { message, storedAt: this.time.wallClock, bytes })
-    this.#bytes += bytes
-    if (messagesPerSubjectMax !== undefined) this.#thin(subject, messagesPerSubjectMax)
-    this.#changed()
-    return { type: 'stored', sequence }
-  }
-
-  /** Removes one message, as an operator of the server may. */
-  delete(sequence: number): void {
-    const stored = this.#stored.get(sequence)
-    if (stored === undefined) return
-    this.#stored.delete(sequence)
-    this.#bytes -= stored.bytes
-    const [first] = this.#stored.keys()
-    this.#first = first ?? this.#last + 1
-  }
-
-  purge(below: number): void {
-    for (const sequence of [...this.#stored.keys()]) {
-      if (sequence < below) this.delete(sequence)
-    }
-    if (this.#stored.size === 0 && below > this.#first) this.#first = this.#last + 1
-  }
-
-  /** Forgets the newest messages, as a server does that lost its unsynced writes. */
-  loseTail(above: number): void {
-    for (const sequence of [...this.#stored.keys()]) if (sequence > above) this.delete(sequence)
-    this.#last = Math.min(this.#last, above)
-    if (this.#stored.size === 0) this.#first = this.#last + 1
-    this.#changed()
-  }
-
-  #thin(subject: string, max: number): void {
-    const same = [...this.#stored.values()].filter(({ message }) => message.subject === subject)
-    for (const { message } of same.slice(0, -max)) this.delete(message.sequence)
-  }
-
-  #changed(): void {
-    for (const watcher of [...this.watchers]) watcher()
-  }
+/** What a restart takes with it besides the streams in memory. */
+export interface RestartOptions {
+  /** Above which sequence the tail of a stream was not synced, and is lost, by name of the stream. */
+  readonly loseAbove?: ReadonlyMap<string, number>
 }
 
 /** All streams of a server. */
 export class MemoryBroker {
   readonly streams = new Map<string, MemoryStream>()
+  /** Whether it runs, for the wires to it. */
+  readonly server = new MemoryServer()
+  /** Called with the name of a stream whose consumers are gone, or undefined for all streams. */
+  readonly consumersDropped = new Set<(stream: string | undefined) => void>()
+  /** Which stream takes a subject, as far as somebody asked since streams were made or removed. */
+  readonly #routes = new Map<string, MemoryStream>()
   #created = 0
+  #full = false
 
   constructor(readonly time: VirtualTime) {}
+
+  /**
+   * Kills the server and starts it again: streams in memory are not there any more, streams in
+   * files are whole but for the tails that are lost, and every connection breaks.
+   */
+  restart(options: RestartOptions = {}): void {
+    this.server.restart(() => {
+      for (const [name, { config }] of [...this.streams])
+        if (config.storage === 'memory') this.remove(name)
+      for (const [name, above] of options.loseAbove ?? []) this.streams.get(name)?.loseTail(above)
+    })
+  }
+
+  /** While it is down, nothing reaches it: every request has an unknown outcome. */
+  setDown(down: boolean): void {
+    this.server.setDown(down)
+  }
+
+  /** While it is full, it has no space for any message. */
+  setFull(full: boolean): void {
+    this.#full = full
+  }
+
+  /** Takes the consumers of a stream, or of all, away, so that their readers must make new ones. */
+  dropConsumers(stream?: string): void {
+    for (const tell of [...this.consumersDropped]) tell(stream)
+  }
 
   /** The content of a stream, for checks. */
   content(name: string): readonly LogMessage[] {
@@ -187,21 +84,28 @@ export class MemoryBroker {
 
   /** Stores a message at once, as a producer outside of the world would. */
   put(subject: string, payload: Uint8Array | string): number {
-    const bytes = typeof payload === 'string' ? new TextEncoder().encode(payload) : payload
+    const bytes = typeof payload === 'string' ? new TextEncoder().encode(payload) : payload.slice()
     const outcome = this.publish(subject, bytes, {})
     if (outcome.type === 'stored') return outcome.sequence
     throw new Error(`not stored on ${subject}: ${outcome.type}`)
   }
 
+  /** The payload must not change afterwards. */
   publish(subject: string, payload: Uint8Array, options: PublishOptions): PublishOutcome {
     const stream = this.streamOf(subject)
-    if (stream !== undefined) return stream.store(subject, payload, options)
+    if (stream !== undefined) return stream.store(subject, payload, options, !this.#full)
     const error = streamError('missing', `no stream takes ${subject}`)
     return { type: 'failed', error }
   }
 
   streamOf(subject: string): MemoryStream | undefined {
-    for (const stream of this.streams.values()) if (stream.takes(subject)) return stream
+    const known = this.#routes.get(subject)
+    if (known !== undefined) return known
+    for (const stream of this.streams.values()) {
+      if (!stream.takes(subject)) continue
+      remember(this.#routes, subject, stream)
+      return stream
+    }
     return undefined
   }
 
@@ -231,12 +135,14 @@ export class MemoryBroker {
     }
     const stream = new MemoryStream({ ...config }, this.#stamp(), this.time)
     this.streams.set(name, stream)
+    this.#routes.clear()
     return E.right(stream.facts)
   }
 
   remove(name: string): void {
     const stream = this.streams.get(name)
     this.streams.delete(name)
+    this.#routes.clear()
     if (stream !== undefined) for (const watcher of [...stream.watchers]) watcher()
   }
 

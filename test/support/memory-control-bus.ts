@@ -2,18 +2,20 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { checkPattern, checkSubject } from '../../lib/adapters/nats/subjects.js'
 import type { ControlBus } from '../../lib/ports/control-bus.js'
-import { overlap } from './memory-broker.js'
+import { Pattern, remember } from './memory-subjects.js'
 import type { MemoryWire } from './memory-wire.js'
 
 interface Subscription {
-  readonly pattern: string
+  readonly pattern: Pattern
   readonly wire: MemoryWire
   readonly handler: (payload: Uint8Array, subject: string) => void
 }
 
 /** What carries messages between the buses of all processes. */
 export class MemoryPostOffice {
-  readonly subscriptions = new Set<Subscription>()
+  readonly #subscriptions = new Set<Subscription>()
+  /** Who gets messages on a subject, as far as somebody asked since the subscriptions changed. */
+  readonly #routes = new Map<string, readonly Subscription[]>()
   /**
    * How often and how late a message is delivered: one extra delay in ms per copy, none for a lost
    * message. Copies with a delay may come after younger messages.
@@ -22,20 +24,40 @@ export class MemoryPostOffice {
 
   deliver(subject: string, payload: Uint8Array): void {
     for (const delayMs of this.fate(subject, payload)) {
-      for (const subscription of [...this.subscriptions]) {
-        if (overlap(subscription.pattern, subject))
-          this.hand(subscription, subject, payload, delayMs)
-      }
+      for (const to of this.#routeOf(subject)) this.#hand(to, subject, payload, delayMs)
     }
   }
 
-  private hand(to: Subscription, subject: string, payload: Uint8Array, delayMs: number): void {
+  add(subscription: Subscription): void {
+    this.#subscriptions.add(subscription)
+    this.#routes.clear()
+  }
+
+  remove(subscription: Subscription): void {
+    this.#subscriptions.delete(subscription)
+    this.#routes.clear()
+  }
+
+  #routeOf(subject: string): readonly Subscription[] {
+    const known = this.#routes.get(subject)
+    if (known !== undefined) return known
+    const route = [...this.#subscriptions].filter(({ pattern }) => pattern.overlaps(subject))
+    remember(this.#routes, subject, route)
+    return route
+  }
+
+  #hand(to: Subscription, subject: string, payload: Uint8Array, delayMs: number): void {
     const { wire, handler } = to
+    const { process, time } = wire.options
+    if (!process.alive) {
+      this.remove(to)
+      return
+    }
     const arrive = (): void => {
-      if (this.subscriptions.has(to)) handler(payload, subject)
+      if (this.#subscriptions.has(to) && !wire.server.isDown) handler(payload, subject)
     }
     if (delayMs === 0) wire.bring(arrive)
-    else wire.options.time.after(delayMs, () => wire.bring(arrive))
+    else time.after(delayMs, () => wire.bring(arrive))
   }
 }
 
@@ -49,14 +71,15 @@ export const memoryControlBus = (office: MemoryPostOffice, wire: MemoryWire): Co
   },
   subscribe: (pattern, handler) => {
     checkPattern(pattern)
-    const subscription = { pattern, wire, handler }
+    const subscription = { pattern: new Pattern(pattern), wire, handler }
+    // Clients subscribe again when they reconnect: no outage loses a subscription.
     wire.send(`subscribe ${pattern}`, () => {
-      if (!ended) office.subscriptions.add(subscription)
+      if (!ended) office.add(subscription)
     })
     let ended = false
     return () => {
       ended = true
-      office.subscriptions.delete(subscription)
+      office.remove(subscription)
     }
   },
   flush: () => wire.ask('flush', () => E.right(undefined)),

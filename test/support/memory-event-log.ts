@@ -1,6 +1,5 @@
 /** The event log of one process on a broker in memory. Mirrors what `lib/adapters/nats` promises. */
 import * as E from 'fp-ts/lib/Either.js'
-import { requestProblem } from '../../lib/adapters/nats/consumer.js'
 import {
   checkHeaderName,
   checkSubject,
@@ -8,20 +7,19 @@ import {
   isPattern,
 } from '../../lib/adapters/nats/subjects.js'
 import { type StreamError, streamError } from '../../lib/errors.js'
-import type {
-  EventLog,
-  LogMessage,
-  LogReader,
-  PublishOptions,
-  PublishOutcome,
-  ReadRequest,
-} from '../../lib/ports/event-log.js'
-import type { Answer, MemoryBroker, MemoryStream } from './memory-broker.js'
+import type { EventLog, PublishOptions, PublishOutcome } from '../../lib/ports/event-log.js'
+import type { Answer, MemoryBroker } from './memory-broker.js'
+import { MemoryReader } from './memory-reader.js'
+import type { MemoryStream } from './memory-stream.js'
 import type { MemoryWire } from './memory-wire.js'
 
 const payloadBytesMax = 1024 * 1024
 
 export const memoryEventLog = (broker: MemoryBroker, wire: MemoryWire): EventLog => {
+  // The control bus of the process is on the same connection.
+  wire.server = broker.server
+  // The control bus of the process is on the same connection.
+  wire.server = broker.server
   const inStream = <A>(request: string, name: string, look: (stream: MemoryStream) => Answer<A>) =>
     wire.ask(request, (): Answer<A> => {
       const stream = broker.find(name)
@@ -81,153 +79,19 @@ const publish = (
 ): void => {
   checkSubject(subject)
   const headers = cleaned(options.headers)
-  const fail = (type: StreamError['type'], message: string): void =>
-    onOutcome({ type: 'failed', error: streamError(type, message) })
+  const fail = (error: StreamError): void => onOutcome({ type: 'failed', error })
   if (payload.byteLength > payloadBytesMax) {
-    wire.bring(() => fail('invalid', `${payload.byteLength} bytes exceed the server's limit`))
+    const text = `${payload.byteLength} bytes exceed the server's limit`
+    wire.bring(() => fail(streamError('invalid', text)))
     return
   }
+  // The caller may use its buffer again at once.
   const bytes = payload.slice()
   const { expectedLastSubjectSequence } = options
-  wire.send(`publish ${subject}`, fault => {
-    if (fault !== 'lost') {
-      const outcome = broker.publish(subject, bytes, {
-        ...(headers === undefined ? {} : { headers }),
-        ...(expectedLastSubjectSequence === undefined ? {} : { expectedLastSubjectSequence }),
-      })
-      if (fault === undefined) {
-        wire.bring(() => onOutcome(outcome))
-        return
-      }
-    }
-    wire.timeOut(() => fail('timed-out', `the publish to ${subject} was not acknowledged in time`))
-  })
-}
-
-/** What a reader has asked for and not been given yet. */
-interface Pull {
-  messages: number
-  bytes: number
-  untouched: boolean
-}
-
-/** Reads in requests of bounded size, one at a time, as a pull consumer does. */
-class MemoryReader implements LogReader {
-  private stream: MemoryStream | undefined
-  private pull: Pull | undefined
-  private next = 1
-  private lastSeen = 0
-  private paused = false
-  private closed = false
-  private awake = false
-  private readonly watcher = (): void => this.wake()
-
-  constructor(
-    private readonly broker: MemoryBroker,
-    private readonly wire: MemoryWire,
-    private readonly request: ReadRequest,
-  ) {
-    const problem = requestProblem(request)
-    if (problem === undefined) wire.send(`read ${request.stream}`, () => this.open())
-    else wire.bring(() => this.fail(problem))
+  const demands: PublishOptions = {
+    ...(headers === undefined ? {} : { headers }),
+    ...(expectedLastSubjectSequence === undefined ? {} : { expectedLastSubjectSequence }),
   }
-
-  pause(): void {
-    this.paused = true
-  }
-
-  resume(): void {
-    this.paused = false
-    if (this.stream !== undefined) this.ask()
-  }
-
-  close(): void {
-    this.closed = true
-    this.stream?.watchers.delete(this.watcher)
-  }
-
-  private open(): void {
-    if (this.closed) return
-    const { start } = this.request
-    const found = this.broker.find(this.request.stream)
-    if (E.isLeft(found)) {
-      this.wire.bring(() => this.fail(found.left))
-      return
-    }
-    const stream = found.right
-    this.stream = stream
-    this.lastSeen = stream.lastSequence
-    if (start.at === 'sequence') this.next = start.sequence
-    if (start.at === 'new') this.next = stream.lastSequence + 1
-    if (start.at === 'time') this.next = stream.sequenceAt(Date.parse(start.time))
-    stream.watchers.add(this.watcher)
-    this.ask()
-  }
-
-  private ask(): void {
-    if (this.paused || this.pull !== undefined) return
-    const { messagesMax, bytesMax } = this.request
-    this.pull = { messages: Math.floor(messagesMax), bytes: bytesMax, untouched: true }
-    this.wake()
-  }
-
-  /** Brings what there is, in its turn on the wire. */
-  private wake(): void {
-    if (this.awake || this.closed) return
-    this.awake = true
-    this.wire.bring(() => {
-      this.awake = false
-      this.deliver()
-    })
-  }
-
-  private deliver(): void {
-    const { stream, request } = this
-    if (this.closed || stream === undefined || this.noticeLoss(stream)) return
-    for (;;) {
-      const message = stream.next(this.next, request.subject)
-      if (message === undefined || !this.take(message)) return
-      this.next = message.sequence + 1
-      this.lastSeen = Math.max(this.lastSeen, message.sequence)
-      request.onMessage(
-        request.headersOnly === true ? { ...message, payload: new Uint8Array(0) } : message,
-      )
-      if (this.closed) return
-    }
-  }
-
-  /** Whether the message belongs to the current request; too large a one comes alone. */
-  private take(message: LogMessage): boolean {
-    const { pull } = this
-    if (pull === undefined) return false
-    const bytes = message.payload.byteLength + message.subject.length
-    const fits = pull.messages > 0 && (bytes <= pull.bytes || pull.untouched)
-    if (!fits) {
-      this.pull = undefined
-      this.ask()
-      return false
-    }
-    pull.messages -= 1
-    pull.bytes -= bytes
-    pull.untouched = false
-    return true
-  }
-
-  private noticeLoss(stream: MemoryStream): boolean {
-    const { stream: name } = this.request
-    const found = this.broker.streams.get(name)
-    if (found === stream && stream.lastSequence >= this.lastSeen) return false
-    this.fail(
-      found === undefined
-        ? streamError('missing', `there is no stream ${name}`)
-        : streamError('lost', `stream ${name} was made again, or has lost its tail`),
-    )
-    return true
-  }
-
-  private fail(error: StreamError): void {
-    if (this.closed) return
-    this.close()
-    this.request.onFailed(error)
-  }
+  const send = (): PublishOutcome => broker.publish(subject, bytes, demands)
+  wire.request(`publish ${subject}`, send, onOutcome, fail)
 }

@@ -6,30 +6,32 @@ import type {
   AcquireOutcome,
   Claim,
   CommitOutcome,
-  HistoryEntry,
   JobRecord,
   JobStore,
 } from '../../lib/ports/job-store.js'
 import type { Manifest } from '../../lib/protocol/manifest.js'
 import type { Answer } from './memory-broker.js'
-import { type JobMeta, type MemoryRedis, manifestKey, partKey } from './memory-redis.js'
+import type { ExpiringMap } from './memory-expiring-map.js'
+import { type JobMeta, type MemoryRedis, manifestKey, type Needs, partKey } from './memory-redis.js'
 import type { MemoryWire } from './memory-wire.js'
 
 type Refusal = { readonly meta: JobMeta } | { readonly error: StreamError; readonly meta?: JobMeta }
 
 export const memoryJobStore = (redis: MemoryRedis, wire: MemoryWire): JobStore => {
+  const ask = <A>(request: string, needs: Needs, step: () => Answer<A>) =>
+    redis.ask(wire, request, needs, step)
   /** A step under a claim: refused unless term and job id are current and the job has not ended. */
   const claimed = <A>(
     claim: Claim,
     doing: string,
     step: (meta: JobMeta) => Answer<A>,
   ): TaskEither<StreamError, A> =>
-    wire.ask(`${doing} ${claim.job}`, () => {
+    ask(`${doing} ${claim.job}`, 'writing', () => {
       const checked = check(redis, claim)
       return 'error' in checked ? E.left(checked.error) : step(checked.meta)
     })
   return {
-    acquire: request => wire.ask(`acquire ${request.job}`, () => acquire(redis, request)),
+    acquire: request => ask(`acquire ${request.job}`, 'writing', () => acquire(redis, request)),
     renew: (claim, run, leaseMs) =>
       claimed(claim, 'renew', meta => {
         const holder = redis.leases.get(claim.job)
@@ -38,7 +40,7 @@ export const memoryJobStore = (redis: MemoryRedis, wire: MemoryWire): JobStore =
         return E.right({ cancelRequested: meta.cancel })
       }),
     release: (claim, run) =>
-      wire.ask(`release ${claim.job}`, () => {
+      ask(`release ${claim.job}`, 'writing', () => {
         const checked = check(redis, claim)
         if ('error' in checked) {
           const over = checked.meta !== undefined && checked.meta.ended !== 'no'
@@ -57,7 +59,7 @@ export const memoryJobStore = (redis: MemoryRedis, wire: MemoryWire): JobStore =
         return E.right(meta.epoch)
       }),
     commit: (claim, manifest, options) =>
-      wire.ask(`commit ${claim.job}`, () => {
+      ask(`commit ${claim.job}`, 'writing', () => {
         const checked = check(redis, claim)
         if (!('error' in checked)) return commit(redis, claim, checked.meta, manifest, options)
         const { meta, error } = checked
@@ -70,7 +72,7 @@ export const memoryJobStore = (redis: MemoryRedis, wire: MemoryWire): JobStore =
         if (known.some(other => JSON.stringify(other) === JSON.stringify(entry)))
           return E.right(undefined)
         meta.failed += 1
-        remember(redis, claim.job, entry, historyMax)
+        remember(redis.histories, claim.job, { ...entry }, historyMax)
         return E.right(undefined)
       }),
     setStatus: (claim, status, reason = '') =>
@@ -80,21 +82,22 @@ export const memoryJobStore = (redis: MemoryRedis, wire: MemoryWire): JobStore =
         return E.right(undefined)
       }),
     end: (claim, status, options) =>
-      wire.ask(`end ${claim.job}`, () => end(redis, claim, status, options)),
+      ask(`end ${claim.job}`, 'writing', () => end(redis, claim, status, options)),
     requestCancel: job =>
-      wire.ask(`cancel ${job}`, () => {
+      ask(`cancel ${job}`, 'writing', () => {
         const meta = redis.metas.get(job)
         if (meta === undefined) return E.right('unknown')
         if (meta.ended !== 'no') return E.right('ended')
         meta.cancel = true
         return E.right('requested')
       }),
-    describe: job => wire.ask(`describe ${job}`, () => describe(redis, job)),
+    describe: job => ask(`describe ${job}`, 'data', () => describe(redis, job)),
     history: job =>
-      wire.ask(`history ${job}`, () => E.right([...(redis.histories.get(job) ?? [])])),
-    list: () => wire.ask('list', () => list(redis)),
+      ask(`history ${job}`, 'data', () => E.right([...(redis.histories.get(job) ?? [])])),
+    // Forgets the names of jobs that are gone, which is a write.
+    list: () => ask('list', 'writing', () => list(redis)),
     durability: () =>
-      wire.ask('durability', () =>
+      ask('durability', 'an answer', () =>
         E.right({ evicts: false, policy: 'noeviction', appendOnly: true, fsync: 'everysec' }),
       ),
   }
@@ -122,16 +125,15 @@ const check = (redis: MemoryRedis, claim: Claim): Refusal => {
   return { error: streamError('fenced', text), meta }
 }
 
-const remember = (
-  redis: MemoryRedis,
+/** Puts something in front of a bounded list, which keeps its TTL. */
+const remember = <A>(
+  lists: ExpiringMap<readonly A[]>,
   job: string,
-  entry: HistoryEntry,
-  historyMax: number,
+  entry: A,
+  max: number,
 ): void => {
-  if (historyMax <= 0) return
-  const history = redis.histories.get(job) ?? []
-  const ttlMs = redis.histories.ttl(job)
-  redis.histories.set(job, [{ ...entry }, ...history].slice(0, historyMax), ttlMs)
+  if (max <= 0) return
+  lists.set(job, [entry, ...(lists.get(job) ?? [])].slice(0, max), lists.ttl(job))
 }
 
 const acquire = (
@@ -164,6 +166,7 @@ const acquire = (
   } else if (meta.ended === 'expires') {
     if (mustExist) return E.right({ type: 'unknown' })
     redis.metas.persist(job)
+    redis.completed.delete(job)
     redis.histories.delete(job)
     Object.assign(meta, afresh)
   } else if (meta.ended === 'kept') {
@@ -237,7 +240,8 @@ const commit = (
   meta.latest = epoch
   meta.completed += 1
   meta.epoch = Math.max(meta.epoch, epoch)
-  remember(redis, job, options.history, options.historyMax)
+  remember(redis.completed, job, epoch, options.historyMax)
+  remember(redis.histories, job, { ...options.history }, options.historyMax)
   return E.right({ type: 'committed' })
 }
 
@@ -265,6 +269,7 @@ const end = (
   if (ttlMs === undefined) return E.right(undefined)
   redis.listed.set(job, redis.time.now + Math.ceil(ttlMs))
   redis.metas.expire(job, ttlMs)
+  redis.completed.expire(job, ttlMs)
   redis.histories.expire(job, ttlMs)
   if (meta.latest !== undefined) redis.manifests.expire(manifestKey(job, meta.latest), ttlMs)
   for (const key of partsOf(redis, job, meta.latest)) redis.parts.expire(key, ttlMs)

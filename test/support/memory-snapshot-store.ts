@@ -13,11 +13,12 @@ const chunkBytesMax = 1024 * 1024
 export const memorySnapshotStore = (redis: MemoryRedis, wire: MemoryWire): SnapshotStore => ({
   write: (job, part, chunks, ttlMs) => {
     const copies = chunks.map(chunk => chunk.slice())
-    return wire.ask(`write ${part.subtask} ${part.epoch}`, () =>
+    return redis.ask(wire, `write ${part.subtask} ${part.epoch}`, 'memory', () =>
       write(redis, job, part, copies, ttlMs),
     )
   },
-  read: (job, part) => wire.ask(`read ${part.subtask} ${part.epoch}`, () => read(redis, job, part)),
+  read: (job, part) =>
+    redis.ask(wire, `read ${part.subtask} ${part.epoch}`, 'data', () => read(redis, job, part)),
 })
 
 const failed = (

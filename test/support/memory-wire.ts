@@ -1,10 +1,17 @@
 /**
  * One process's connection to a server: requests arrive in order of sending, answers in order of
  * answering, each a while later. What a killed process had sent still arrives.
+ *
+ *   MW1. A request has exactly one outcome: its answer, or that nobody knows.
+ *   MW2. What is on its way when the server is killed is lost, requests and answers alike: the
+ *        process learns at once that the connection broke.
+ *   MW3. While the server is down nothing arrives at either end, and nobody is told: it is noticed
+ *        by time limits only.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
 import { type StreamError, streamError } from '../../lib/errors.js'
+import { MemoryServer } from './memory-server.js'
 import type { MemoryProcess, VirtualTime } from './memory-time.js'
 
 /** What goes wrong with one request: it never arrives, or its answer is lost. */
@@ -28,27 +35,76 @@ export interface WireOptions {
 }
 
 export class MemoryWire {
+  /** The server at the other end: one that never fails, until something of a server uses the wire. */
+  server = new MemoryServer()
   #arrivesAt = 0
   #answersAt = 0
 
   constructor(readonly options: WireOptions) {}
 
   /** Has a request served in its turn, unless it is lost. */
-  send(request: string, serve: (fault: Fault | undefined) => void): void {
+  send(request: string, serve: (fault: Fault | undefined) => void, server = this.server): void {
     const { time, latencyMs, hooks, process } = this.options
+    const { life } = server
     this.#arrivesAt = Math.max(this.#arrivesAt, time.now + latencyMs())
     time.after(this.#arrivesAt - time.now, () => {
       const fault = hooks.onRequest?.(process, request)
-      serve(fault)
+      serve(server.isDown || server.life !== life ? 'lost' : fault)
       hooks.onServed?.(process, request)
     })
   }
 
   /** Brings something to the process, behind all that is on its way there. */
   bring(callback: () => void): void {
-    const { time, latencyMs, process } = this.options
+    this.#arrive(() => this.options.process.enter(callback))
+  }
+
+  /** A request with an answer, or an error that says that its outcome is not known. */
+  request<A>(
+    request: string,
+    serve: () => A,
+    onAnswer: (answer: A) => void,
+    onUnknown: (error: StreamError) => void,
+    server = this.server,
+  ): void {
+    const { process } = this.options
+    const { life } = server
+    const unknown = (): void => {
+      if (server.life !== life) this.bring(() => onUnknown(broken(request)))
+      else this.timeOut(() => onUnknown(unanswered(request)))
+    }
+    this.send(
+      request,
+      fault => {
+        const answer = fault === 'lost' ? undefined : { is: serve() }
+        if (answer === undefined || fault !== undefined) unknown()
+        else {
+          this.#arrive(() => {
+            if (server.isDown || server.life !== life) unknown()
+            else process.enter(() => onAnswer(answer.is))
+          })
+        }
+      },
+      server,
+    )
+  }
+
+  /** A request with an answer, as a task. */
+  ask<A>(
+    request: string,
+    serve: () => E.Either<StreamError, A>,
+    server = this.server,
+  ): TaskEither<StreamError, A> {
+    return () =>
+      new Promise(resolve => {
+        this.request(request, serve, resolve, error => resolve(E.left(error)), server)
+      })
+  }
+
+  #arrive(callback: () => void): void {
+    const { time, latencyMs } = this.options
     this.#answersAt = Math.max(this.#answersAt, time.now + latencyMs())
-    time.after(this.#answersAt - time.now, () => process.enter(callback))
+    time.after(this.#answersAt - time.now, callback)
   }
 
   /** Tells the process, after the time limit, that the outcome of a request is not known. */
@@ -56,19 +112,10 @@ export class MemoryWire {
     const { time, timeoutMs, process } = this.options
     time.after(timeoutMs, () => process.enter(callback))
   }
-
-  /** A request with an answer, as a task. */
-  ask<A>(request: string, serve: () => E.Either<StreamError, A>): TaskEither<StreamError, A> {
-    return () =>
-      new Promise(resolve => {
-        this.send(request, fault => {
-          const answer = fault === 'lost' ? undefined : serve()
-          if (answer !== undefined && fault === undefined) this.bring(() => resolve(answer))
-          else this.timeOut(() => resolve(E.left(unknownOutcome(request))))
-        })
-      })
-  }
 }
 
-const unknownOutcome = (request: string): StreamError =>
+const unanswered = (request: string): StreamError =>
   streamError('timed-out', `no answer to '${request}' in time`)
+
+const broken = (request: string): StreamError =>
+  streamError('unavailable', `the connection broke before an answer to '${request}'`)
