@@ -39,6 +39,7 @@ export const sometimes = [
   'store went back in time',
   'clock jumped',
   'operator threw',
+  'slow way',
   'coordinator started again by a person',
   'worker lost by silence',
   'at least once: a record came twice',

@@ -51,31 +51,52 @@ export type Fault =
   | { readonly kind: 'throw'; readonly when: When }
   | { readonly kind: 'log-restart'; readonly when: When; readonly downMs: number }
   /** The log's restart costs the newest messages of a stream: 0 a source's, 1 an output's. */
-  | { readonly kind: 'log-tail'; readonly when: When; readonly of: number; readonly messages: number }
+  | {
+      readonly kind: 'log-tail'
+      readonly when: When
+      readonly of: number
+      readonly messages: number
+    }
   | { readonly kind: 'log-full'; readonly when: When; readonly forMs: number }
-  | { readonly kind: 'store-down' | 'store-oom' | 'store-readonly' | 'store-loading'; readonly when: When; readonly forMs: number }
+  | {
+      readonly kind: 'store-down' | 'store-oom' | 'store-readonly' | 'store-loading'
+      readonly when: When
+      readonly forMs: number
+    }
   /** A replica that lags so far behind is made the master. */
   | { readonly kind: 'store-back'; readonly when: When; readonly byMs: number }
   /** What may expire does. */
   | { readonly kind: 'expire'; readonly when: When }
   | { readonly kind: 'clock'; readonly when: When; readonly byMs: number }
   /** Requests of a role take so much longer for a while. */
-  | { readonly kind: 'slow'; readonly when: When; readonly whom: number; readonly byMs: number; readonly forMs: number }
+  | {
+      readonly kind: 'slow'
+      readonly when: When
+      readonly whom: number
+      readonly byMs: number
+      readonly forMs: number
+    }
   /** Shares of control messages that are lost, doubled, late; of requests that fail. All run long. */
-  | { readonly kind: 'bus'; readonly loss: number; readonly doubling: number; readonly lateness: number; readonly lateMs: number }
+  | {
+      readonly kind: 'bus'
+      readonly loss: number
+      readonly doubling: number
+      readonly lateness: number
+      readonly lateMs: number
+    }
   | { readonly kind: 'wire'; readonly loss: number; readonly silence: number }
 
 export type FaultKind = Fault['kind']
 
 /** How often each kind comes, in a run that has it. */
 const kinds: readonly (readonly [FaultKind, number])[] = [
-  ['crash', 5],
+  ['crash', 8],
   ['pause', 3],
   ['abandon', 2],
   ['lost', 1],
   ['unanswered', 2],
-  ['throw', 1],
-  ['log-restart', 1],
+  ['throw', 2],
+  ['log-restart', 1.5],
   ['log-full', 1],
   ['store-down', 1],
   ['store-oom', 0.5],
@@ -101,12 +122,18 @@ export const drawFaults = (seed: number): readonly Fault[] => {
   if (random.chance(0.5)) {
     const worst = random.chance(0.3) ? 0.3 : 0.08
     const share = (): number => (random.chance(0.6) ? random.next() * worst : 0)
-    faults.push({ kind: 'bus', loss: share(), doubling: share(), lateness: share(), lateMs: pick(random, [50, 300, 1_500]) })
+    faults.push({
+      kind: 'bus',
+      loss: share(),
+      doubling: share(),
+      lateness: share(),
+      lateMs: pick(random, [50, 300, 1_500]),
+    })
   }
   if (random.chance(0.4)) {
     faults.push({ kind: 'wire', loss: random.next() * 0.01, silence: random.next() * 0.02 })
   }
-  for (let count = between(random, 4, 12); count > 0; count -= 1)
+  for (let count = between(random, 8, 18); count > 0; count -= 1)
     faults.push(drawFault(random, pickWeighted(random, allowed)))
   if (random.chance(destructiveShare)) faults.push(drawFault(random, pick(random, destructive)))
   return faults
@@ -115,7 +142,11 @@ export const drawFaults = (seed: number): readonly Fault[] => {
 const drawWhen = (random: Prng): When =>
   random.chance(0.5)
     ? { type: 'time', atMs: Math.round(random.next() * faultsUntilMs) }
-    : { type: 'point', point: pick(random, points), nth: between(random, 1, pick(random, [3, 10, 40])) }
+    : {
+        type: 'point',
+        point: pick(random, points),
+        nth: between(random, 1, pick(random, [3, 10, 40])),
+      }
 
 const atPoint = (random: Prng): When => ({
   type: 'point',

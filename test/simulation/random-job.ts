@@ -8,7 +8,7 @@ import type { AnyActor, Edge, Job, Vertex } from '../../lib/job/graph.js'
 import { defaultLimits, type Limits } from '../../lib/job/limits.js'
 import type { Prng } from '../support/prng.js'
 import { between, drawsAt, hashText, mix, pick, pickWeighted } from './draws.js'
-import { type Item, idOf, Item as ItemCodec, nothingSeen, Seen } from './record.js'
+import { type Item, Item as ItemCodec, idOf, nothingSeen, Seen } from './record.js'
 
 export type OperatorKind = 'pass' | 'filter' | 'split' | 'count' | 'count-draft' | 'refuse' | 'drop'
 
@@ -123,7 +123,18 @@ const drawNodes = (random: Prng): readonly Node[] => {
     nodes.push({ id: `${kind.slice(0, 2)}${nodes.length}`, kind, parallelism, inputs })
   }
   const width = (): number =>
-    Math.max(1, Math.min(left - 2, pickWeighted(random, [[1, 4], [2, 4], [3, 1], [4, 1]])))
+    Math.max(
+      1,
+      Math.min(
+        left - 2,
+        pickWeighted(random, [
+          [1, 4],
+          [2, 4],
+          [3, 1],
+          [4, 1],
+        ]),
+      ),
+    )
   for (let source = 0; source < sources; source += 1) add('source', 1, [])
   for (let operator = 0; operator < operators; operator += 1) {
     const kind = pickWeighted<OperatorKind>(random, [
@@ -143,7 +154,11 @@ const drawNodes = (random: Prng): readonly Node[] => {
     const parallelism = random.chance(0.7) ? 1 : 2
     // Some sinks take several streams.
     const count = random.chance(0.4) ? loose.length : 1
-    add('sink', parallelism, loose.splice(0, count).map(from => inputFrom(random, nodes, from, 'sink', parallelism)))
+    add(
+      'sink',
+      parallelism,
+      loose.splice(0, count).map(from => inputFrom(random, nodes, from, 'sink', parallelism)),
+    )
   }
   return nodes
 }
@@ -273,7 +288,8 @@ const vertexOf = (shape: Shape, node: Node, index: number, trapdoor: Trapdoor): 
     const sink = jetstream.sink({ id, subject: sinkSubject(node) })
     return { type: 'sink', id, parallelism, sink, codec: undefined }
   }
-  if (node.kind === 'source') return { type: 'source', id, parallelism, source: sourceOf(shape, index) }
+  if (node.kind === 'source')
+    return { type: 'source', id, parallelism, source: sourceOf(shape, index) }
   return { type: 'operator', id, parallelism, actor: actorOf(node, trapdoor) }
 }
 
@@ -316,10 +332,19 @@ const actorOf = (node: Node, trapdoor: Trapdoor): AnyActor => {
       const seen = Seen.is(ctx.state.get()) ? ctx.state.get() : nothingSeen
       const next = seeing(Seen.is(seen) ? seen : nothingSeen, record)
       if (node.kind === 'count') ctx.state.set(next)
-      else ctx.state.update(draft => { if (Seen.is(draft)) Object.assign(draft, next) })
+      else
+        ctx.state.update(draft => {
+          if (Seen.is(draft)) Object.assign(draft, next)
+        })
       ctx.emit(counted(node, record, String(ctx.key), next.count))
     }
-    return { type: 'actor', ...common, onError: 'fail', receive, state: { codec: anySeen, initial: () => nothingSeen } }
+    return {
+      type: 'actor',
+      ...common,
+      onError: 'fail',
+      receive,
+      state: { codec: anySeen, initial: () => nothingSeen },
+    }
   }
   const onError = node.kind === 'refuse' ? 'dead-letter' : node.kind === 'drop' ? 'skip' : 'fail'
   return actor({

@@ -3,17 +3,10 @@
  * processes, channels or checkpoints. Which records reach a vertex does not depend on the order in
  * which they come, so that one run answers for all interleavings.
  */
-import {
-  behave,
-  counted,
-  isRefused,
-  itemsOf,
-  keyOn,
-  type Node,
-  type Shape,
-} from './random-job.js'
-import { type Item, idOf } from './record.js'
+
 import { hashText } from './draws.js'
+import { behave, counted, isRefused, itemsOf, keyOn, type Node, type Shape } from './random-job.js'
+import { type Item, idOf } from './record.js'
 
 /** One record that one key of one actor must have counted. */
 export interface Expected {

@@ -21,6 +21,9 @@ export interface SeedResult {
   readonly virtualMs: number
 }
 
+let onStray: (thrown: unknown) => void = () => {}
+process.on('unhandledRejection', thrown => onStray(thrown))
+
 /** Runs one seed to its end. `counters` are added to. */
 export const runSeed = async (
   { seed, faults: given }: Case,
@@ -39,10 +42,15 @@ export const runSeed = async (
     counters,
     ...(trace === undefined ? {} : { trace }),
   })
+  // A process of the product would have ended with it; nothing may be thrown that nobody catches.
+  onStray = thrown => {
+    const what = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
+    world.observer.broken('I14', what)
+  }
   try {
     await world.run()
   } catch (thrown) {
-    world.observer.broken('I14', thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown))
+    onStray(thrown)
   }
   return {
     seed,
@@ -60,6 +68,8 @@ export const describeShape = (shape: Shape): string => {
     const inputs = node.inputs.map(({ from, type }) => `${shape.nodes[from]?.id} ${type}`)
     return `${node.id}×${node.parallelism}${inputs.length > 0 ? ` (${inputs.join(', ')})` : ''}`
   })
-  const sources = shape.sources.map(({ type, records, overMs }) => `${records} from ${type} over ${overMs} ms`)
+  const sources = shape.sources.map(
+    ({ type, records, overMs }) => `${records} from ${type} over ${overMs} ms`,
+  )
   return `${shape.mode}, ${shape.bounded ? 'bounded' : 'unbounded'}, every ${shape.intervalMs} ms: ${nodes.join(' · ')}; ${sources.join(', ')}`
 }

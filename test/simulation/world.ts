@@ -2,15 +2,22 @@
 import * as E from 'fp-ts/lib/Either.js'
 import type { PublishOutcome } from '../../lib/ports/event-log.js'
 import { exponentialDelay } from '../../lib/protocol/retry.js'
-import { coordinatorRole, type Connection, JobWorld } from '../support/memory-job.js'
+import { type Connection, coordinatorRole, JobWorld } from '../support/memory-job.js'
+import type { MemoryRedisBackup } from '../support/memory-redis.js'
 import type { MemoryProcess } from '../support/memory-time.js'
 import type { Fault as WireFault } from '../support/memory-wire.js'
-import type { MemoryRedisBackup } from '../support/memory-redis.js'
 import { count, type Sometimes } from './counters.js'
 import { drawsAt, hashText, mix } from './draws.js'
 import { describeFault, type Fault, faultsUntilMs, type Point, type Whom } from './faults.js'
 import { Observer } from './observer.js'
-import { itemOf, jobOf, type Shape, sourceStream, sourceSubject, type Trapdoor } from './random-job.js'
+import {
+  itemOf,
+  jobOf,
+  type Shape,
+  sourceStream,
+  sourceSubject,
+  type Trapdoor,
+} from './random-job.js'
 import type { Reference } from './reference.js'
 
 export interface SimOptions {
@@ -26,6 +33,9 @@ export interface SimOptions {
 type Timed = Exclude<Fault, { kind: 'bus' | 'wire' }>
 
 const backupEveryMs = 100
+const producerRetryMs = 10
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
 
 export class SimWorld {
   readonly job: JobWorld
@@ -56,7 +66,13 @@ export class SimWorld {
         const draws = drawsAt(seed, edge)
         return () => draws.next()
       },
-      restart: exponentialDelay({ initialMs: 10, maxMs: 200, multiplier: 1.5, jitter: 0.1, resetAfterMs: 1_000 }),
+      restart: exponentialDelay({
+        initialMs: 10,
+        maxMs: 200,
+        multiplier: 1.5,
+        jitter: 0.1,
+        resetAfterMs: 1_000,
+      }),
       leaseMs: 600,
       requestTimeoutMs: 200,
       respawnMs: 20,
@@ -88,7 +104,10 @@ export class SimWorld {
     const { job, observer } = this
     this.#produce()
     job.start()
-    await job.time.run('the end of the faults', () => this.#isOver() || job.time.now >= faultsUntilMs)
+    await job.time.run(
+      'the end of the faults',
+      () => this.#isOver() || job.time.now >= faultsUntilMs,
+    )
     this.#heal()
     const limitMs = 60_000
     const { bounded } = this.#options.shape
@@ -98,7 +117,11 @@ export class SimWorld {
       if (job.outcome === undefined && observer.violations.length === 0) {
         const before = this.#completed()
         const within = 3 * this.#options.shape.timeoutMs + 2_000
-        await job.time.run('one more checkpoint', () => this.#isOver() || this.#completed() > before, within)
+        await job.time.run(
+          'one more checkpoint',
+          () => this.#isOver() || this.#completed() > before,
+          within,
+        )
         await job.cancel()
         await job.time.run('the end after a cancel', () => this.#isOver(), limitMs)
       }
@@ -144,15 +167,29 @@ export class SimWorld {
     const { job } = this
     for (const [origin, source] of this.#options.shape.sources.entries()) {
       if (source.type !== 'stream') continue
-      job.broker.create({ name: sourceStream(source), subjects: [sourceSubject(source)], storage: 'file' })
-      for (let n = 0; n < source.records; n += 1) {
-        const text = source.poison.has(n) ? `poison ${n}` : JSON.stringify(itemOf(origin, n))
-        const put = (): void => {
-          job.broker.put(sourceSubject(source), text)
+      job.broker.create({
+        name: sourceStream(source),
+        subjects: [sourceSubject(source)],
+        storage: 'file',
+      })
+      const subject = sourceSubject(source)
+      const paceMs = source.overMs === 0 ? 0 : source.overMs / source.records
+      const waiting = Array.from({ length: source.records }, (_, n) => n)
+      this.#producers.set(sourceStream(source), waiting)
+      // A producer sends again what was not taken, before anything else; what the log has lost later
+      // on, it sends at the end.
+      const produce = (): void => {
+        const [n] = waiting
+        let isStored = false
+        if (n !== undefined) {
+          const text = source.poison.has(n) ? `poison ${n}` : JSON.stringify(itemOf(origin, n))
+          isStored = job.broker.publish(subject, encoder.encode(text), {}).type === 'stored'
+          if (isStored) waiting.shift()
         }
-        if (source.overMs === 0) put()
-        else job.time.after((source.overMs * n) / source.records, put)
+        if (n !== undefined || !this.#healed)
+          job.time.after(isStored ? paceMs : producerRetryMs, produce)
       }
+      produce()
     }
   }
 
@@ -178,10 +215,14 @@ export class SimWorld {
       for (const note of added) {
         this.tell(`note ${JSON.stringify(note)}`)
         if (note.type === 'generation-begun') this.recoveries += 1
-        if (note.type === 'checkpoint-aborted' && note.reason === 'timed-out') this.count('checkpoint aborted: timeout')
-        if (note.type === 'checkpoint-aborted' && note.reason === 'declined') this.count('checkpoint aborted: declined')
-        if (note.type === 'checkpoint-aborted' && note.reason === 'parts-missing') this.count('commit refused: parts are missing')
-        if (note.type === 'worker-lost' && /silent|heartbeat/.test(note.reason)) this.count('worker lost by silence')
+        if (note.type === 'checkpoint-aborted' && note.reason === 'timed-out')
+          this.count('checkpoint aborted: timeout')
+        if (note.type === 'checkpoint-aborted' && note.reason === 'declined')
+          this.count('checkpoint aborted: declined')
+        if (note.type === 'checkpoint-aborted' && note.reason === 'parts-missing')
+          this.count('commit refused: parts are missing')
+        if (note.type === 'worker-lost' && /silent|heartbeat/.test(note.reason))
+          this.count('worker lost by silence')
       }
       return push(...added)
     }
@@ -207,8 +248,10 @@ export class SimWorld {
           if (E.isLeft(outcome)) {
             if (outcome.left.type === 'timed-out') this.count('commit of unknown outcome')
           } else if (outcome.right.type === 'fenced') this.count('commit refused: fenced')
-          else if (outcome.right.type === 'already-committed') this.count('commit repeated: it had happened')
-          else if (outcome.right.type === 'parts-missing') this.count('commit refused: parts are missing')
+          else if (outcome.right.type === 'already-committed')
+            this.count('commit repeated: it had happened')
+          else if (outcome.right.type === 'parts-missing')
+            this.count('commit refused: parts are missing')
           return outcome
         },
       },
@@ -256,6 +299,8 @@ export class SimWorld {
   }
 
   readonly #all = new Set<MemoryProcess>()
+  /** By stream: numbers of the records that are still to be sent. */
+  readonly #producers = new Map<string, number[]>()
   readonly #wires = new Map<string, () => number>()
 
   #wireFate(process: MemoryProcess): WireFault | undefined {
@@ -321,7 +366,11 @@ export class SimWorld {
         const role = this.#roleOf(fault.whom, at)
         if (!job.processes.has(role)) return
         job.abandon(role)
-        this.count(role === coordinatorRole ? 'two coordinators at once' : 'two workers of a subtask at once')
+        this.count(
+          role === coordinatorRole
+            ? 'two coordinators at once'
+            : 'two workers of a subtask at once',
+        )
         return
       }
       case 'throw':
@@ -332,8 +381,13 @@ export class SimWorld {
         job.time.skewMs += fault.byMs
         this.count('clock jumped')
         return
-      case 'slow':
+      case 'slow': {
+        const role = this.#roleOf(fault.whom, undefined)
+        job.delaysMs.set(role, fault.byMs)
+        this.count('slow way')
+        job.time.after(fault.forMs, () => job.delaysMs.delete(role))
         return
+      }
       case 'expire':
         job.redis.expireNow()
         this.observer.onStore('expire')
@@ -402,7 +456,11 @@ export class SimWorld {
   }
 
   #setMode(kind: 'store-oom' | 'store-readonly' | 'store-loading', forMs: number): void {
-    const mode = { 'store-oom': 'oom', 'store-readonly': 'readonly', 'store-loading': 'loading' } as const
+    const mode = {
+      'store-oom': 'oom',
+      'store-readonly': 'readonly',
+      'store-loading': 'loading',
+    } as const
     const counted = {
       'store-oom': 'store out of memory',
       'store-readonly': 'store read-only',
@@ -419,8 +477,8 @@ export class SimWorld {
   #loseTail(of: number, messages: number): void {
     const { job } = this
     const { shape } = this.#options
-    const outputs = [...job.broker.streams.keys()].filter(
-      name => job.broker.streams.get(name)?.config.subjects.some(subject => subject.startsWith('out.')),
+    const outputs = [...job.broker.streams.keys()].filter(name =>
+      job.broker.streams.get(name)?.config.subjects.some(subject => subject.startsWith('out.')),
     )
     const inputs = shape.sources.filter(({ type }) => type === 'stream').map(sourceStream)
     const names = of === 0 ? inputs : outputs
@@ -432,9 +490,10 @@ export class SimWorld {
     const above = Math.max(0, stream.lastSequence - messages)
     if (of === 0) {
       for (const { sequence, payload } of job.broker.content(name)) {
-        const known = /^\{"o":(\d+),"n":(\d+)/.exec(new TextDecoder().decode(payload))
-        if (sequence > above) this.observer.lostInput.add(`${known?.[1]}:${known?.[2]}`)
+        const known = /"n":(\d+)|poison (\d+)/.exec(decoder.decode(payload))
+        if (sequence > above) this.#producers.get(name)?.push(Number(known?.[1] ?? known?.[2]))
       }
+      this.observer.inputLost = true
     } else this.observer.loseOutput(name, above)
     job.broker.restart({ loseAbove: new Map([[name, above]]) })
     if (of !== 0) this.observer.recount()

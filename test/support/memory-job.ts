@@ -128,6 +128,8 @@ export class JobWorld {
   readonly notes: Note[] = []
   /** What runs now, by role. */
   readonly processes = new Map<string, MemoryProcess>()
+  /** By role: how much longer its ways are than others'. */
+  readonly delaysMs = new Map<string, number>()
   outcome: WorldOutcome | undefined
   readonly #options: WorldOptions & typeof defaults
   readonly #born = new Map<string, number>()
@@ -207,7 +209,8 @@ export class JobWorld {
     const process = new MemoryProcess(name, time)
     const wireTo = (server: string): MemoryWire => {
       const draw = drawsOf(`${name} ${server}`)
-      const latencyMs = (): number => mean * (0.5 + draw())
+      const role = name.slice(0, name.lastIndexOf('-'))
+      const latencyMs = (): number => mean * (0.5 + draw()) + (this.delaysMs.get(role) ?? 0)
       return new MemoryWire({ time, process, latencyMs, timeoutMs, hooks })
     }
     const nats = wireTo('nats')

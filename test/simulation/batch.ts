@@ -1,0 +1,44 @@
+/** Many seeds in one process: what came of them, added up. */
+import type { Violation } from './observer.js'
+import { runSeed } from './seed.js'
+
+/** Seeds `from`, `from + 1`, … and what came of them. */
+export interface Batch {
+  readonly from: number
+  readonly seeds: number
+  readonly events: number
+  readonly recoveries: number
+  readonly virtualMs: number
+  /** Fingerprint of all seeds' events. */
+  readonly hash: number
+  readonly counters: Readonly<Record<string, number>>
+  readonly failed: readonly { readonly seed: number; readonly violations: readonly Violation[] }[]
+}
+
+/** Runs them, one after the other. */
+export const runBatch = async (from: number, seeds: number): Promise<Batch> => {
+  const counters = new Map<string, number>()
+  const failed: Batch['failed'][number][] = []
+  let [events, recoveries, virtualMs, hash] = [0, 0, 0, 0]
+  for (let seed = from; seed < from + seeds; seed += 1) {
+    const result = await runSeed({ seed }, counters)
+    events += result.events
+    recoveries += Math.max(0, result.recoveries)
+    virtualMs += result.virtualMs
+    hash = (Math.imul(hash, 31) + result.hash) >>> 0
+    const timers = process.getActiveResourcesInfo().filter(name => name === 'Timeout')
+    const open = timers.length > 0 ? [{ rule: 'I14', facts: 'a real timer is left', atMs: 0 }] : []
+    const violations = [...result.violations, ...open]
+    if (violations.length > 0) failed.push({ seed, violations })
+  }
+  return {
+    from,
+    seeds,
+    events,
+    recoveries,
+    virtualMs,
+    hash,
+    counters: Object.fromEntries(counters),
+    failed,
+  }
+}

@@ -1,0 +1,1 @@
+export const caughtBy = async (_options: { readonly seeds: number }): Promise<number> => 1
