@@ -453,12 +453,16 @@ export class CoordinatorActor {
     const { phase } = this.state
     // The job's end gives the lease up; renewing it after that would be taking it again.
     if (this.ended || (phase.type === 'stopping' && phase.ending)) return
+    const askedAt = ports.scheduler.now()
     const renewed = await ports.store.renew(claim, run, leaseMs)()
     if (E.isLeft(renewed)) {
       const ending = this.state.phase.type === 'stopping' && this.state.phase.ending
       if (ending || this.endedBy(renewed.left)) return
       this.note({ type: 'store-trouble', doing: 'renewing the lease', error: renewed.left })
-    } else if (renewed.right.cancelRequested && !this.cancelSeen) {
+      return
+    }
+    this.dispatch({ type: 'renewed', askedAt })
+    if (renewed.right.cancelRequested && !this.cancelSeen) {
       this.cancelSeen = true
       this.dispatch({ type: 'cancel-requested' })
     }

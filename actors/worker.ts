@@ -173,6 +173,9 @@ export class WorkerActor {
       only,
       graph: plan.fingerprint,
       generation: this.protocol.generation,
+      jobId: this.protocol.jobId,
+      term: this.protocol.term,
+      highest: this.protocol.highest,
       subtasks: this.subtasks.map(s => s.state),
       stopped: this.stopped,
     }

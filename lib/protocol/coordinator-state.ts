@@ -114,6 +114,16 @@ export interface CoordinatorState {
   readonly retry: Retry
   readonly restarts: number
   readonly ordersDueAt: number
+  /** Orders that a worker has followed and this coordinator's store knows nothing of (O7). */
+  readonly ahead: Ahead | undefined
+}
+
+/** What a worker has heard, beyond what the store has handed out; and when it was heard of. */
+export interface Ahead {
+  readonly worker: WorkerId
+  readonly term: Term
+  readonly generation: Generation
+  readonly since: number
 }
 
 /** Every event says when it happened, and brings one random number for jitter. */
@@ -153,6 +163,8 @@ export type CoordinatorEvent = { readonly now: number; readonly random: number }
   | { readonly type: 'fenced'; readonly reason: string }
   /** The store answers, and no longer knows the job or what it restores: no later try mends that. */
   | { readonly type: 'store-lost'; readonly reason: string }
+  /** The store has confirmed the claim; it was asked at that time. */
+  | { readonly type: 'renewed'; readonly askedAt: number }
   | { readonly type: 'job-ended' }
 )
 

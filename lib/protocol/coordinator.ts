@@ -10,6 +10,9 @@
  *   O4. A job ends only after its workers have let go, or are dead: nothing of it writes afterwards.
  *   O5. `finished` needs a completed final checkpoint whose output every subtask has published.
  *   O6. After `ended` or `fenced` nothing is done any more, whatever still comes in.
+ *   O7. Terms, generations and epochs only rise. A worker that has followed a later term or generation than
+ *       ours has heard our successor, or a store that has since gone back to an older state. If the store,
+ *       asked afterwards, confirms our claim, or gives an epoch again, it has gone back: the job stops.
  */
 import type { StreamError } from '../errors.js'
 import { absurd } from '../invariant.js'
@@ -59,6 +62,7 @@ export const initialCoordinator = (settings: CoordinatorSettings): CoordinatorSt
   retry: initialRetry(settings.restart),
   restarts: 0,
   ordersDueAt: 0,
+  ahead: undefined,
 })
 
 /** What one event does to a job, orders that have become due included. */
@@ -107,6 +111,9 @@ const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorSt
     case 'worker-exited':
       return loseWorker(state, event.worker, event.reason, event)
     case 'epoch-allocated':
+      if (isGivenAgain(state, event.generation, event.epoch)) {
+        return onStoreLost(state, wentBack(`gave checkpoint ${event.epoch} again`), event.now)
+      }
       return checkpoints(state, event.generation, {
         type: 'allocated',
         epoch: event.epoch,
@@ -144,6 +151,8 @@ const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorSt
       return [{ ...state, phase: { type: 'fenced', reason: event.reason } }, []]
     case 'store-lost':
       return onStoreLost(state, event.reason, event.now)
+    case 'renewed':
+      return onRenewed(state, event)
     case 'job-ended':
       return state.phase.type === 'stopping'
         ? [
@@ -175,6 +184,32 @@ const onStoreLost = (state: CoordinatorState, reason: string, now: number): Coor
   const generation = generationOf(state)
   const note: Note = { type: 'failed', generation, reason, delayMs: undefined }
   return [next, [{ type: 'note', note }, ...effects]]
+}
+
+const wentBack = (fact: string): string =>
+  `the store ${fact}: it has gone back to an older state, and what completed since is lost. Restore it; or, to give up the state and start from nothing, run the job with --fresh.`
+
+const isGivenAgain = ({ phase }: CoordinatorState, generation: Generation, epoch: Epoch): boolean =>
+  phase.type === 'running' && phase.generation === generation && epoch <= phase.checkpoints.highest
+
+/** O7: no successor took the claim after the worker was heard of, so the store has forgotten. */
+const onRenewed = (
+  state: CoordinatorState,
+  { askedAt, now }: { readonly askedAt: number; readonly now: number },
+): CoordinatorStep => {
+  const { ahead } = state
+  if (ahead === undefined || askedAt <= ahead.since) return [state, []]
+  const { worker, term, generation } = ahead
+  const fact = `knows nothing of term ${term}, generation ${generation}, which worker ${worker} has heard of`
+  return onStoreLost(state, wentBack(fact), now)
+}
+
+/** O7. Before the first generation is known nothing can be compared; the next beat is. */
+const aheadOf = (state: CoordinatorState, beat: Beat, now: number): CoordinatorState['ahead'] => {
+  const { settings, phase, ahead } = state
+  if (ahead !== undefined || !('generation' in phase) || beat.jobId !== settings.jobId) return ahead
+  if (beat.term <= settings.term && beat.highest <= phase.generation) return undefined
+  return { worker: beat.worker, term: beat.term, generation: beat.highest, since: now }
 }
 
 const isEnding = (phase: Phase): boolean =>
@@ -361,6 +396,7 @@ const onBeat = (state: CoordinatorState, beat: Beat, event: CoordinatorEvent): C
     ...seen({ ...state, workers }, beat.worker, event.now, 0),
     // A newcomer must not wait for the next period to learn what it is to do.
     ordersDueAt: known === undefined ? event.now : state.ordersDueAt,
+    ahead: aheadOf(state, beat, event.now),
   }
   const notes: CoordinatorEffect[] =
     known === undefined

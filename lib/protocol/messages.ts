@@ -71,6 +71,10 @@ export const Beat = t.readonly(
     /** Fingerprint of the job graph that the worker has loaded. */
     graph: t.string,
     generation: t.number,
+    /** The job, and the highest term and generation, whose orders it has followed. */
+    jobId: t.union([t.undefined, t.string]),
+    term: t.number,
+    highest: t.number,
     subtasks: t.readonlyArray(SubtaskState),
     /** The worker has been told to stop and has let go of everything. */
     stopped: t.boolean,

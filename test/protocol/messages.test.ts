@@ -19,6 +19,9 @@ const beat: Beat = {
   only: ['__proto__/0'],
   graph: 'g',
   generation: 3,
+  jobId: 'id',
+  term: 2,
+  highest: 3,
   subtasks: [
     {
       subtask: '__proto__/0',

@@ -90,7 +90,7 @@ export type FaultKind = Fault['kind']
 
 /** How often each kind comes, in a run that has it. */
 const kinds: readonly (readonly [FaultKind, number])[] = [
-  ['crash', 8],
+  ['crash', 11],
   ['pause', 3],
   ['abandon', 2],
   ['lost', 1],
@@ -133,7 +133,7 @@ export const drawFaults = (seed: number): readonly Fault[] => {
   if (random.chance(0.4)) {
     faults.push({ kind: 'wire', loss: random.next() * 0.01, silence: random.next() * 0.02 })
   }
-  for (let count = between(random, 8, 18); count > 0; count -= 1)
+  for (let count = between(random, 10, 24); count > 0; count -= 1)
     faults.push(drawFault(random, pickWeighted(random, allowed)))
   if (random.chance(destructiveShare)) faults.push(drawFault(random, pick(random, destructive)))
   return faults

@@ -73,7 +73,7 @@ export const drawShape = (seed: number): Shape => {
   const sources = nodes.flatMap((node, index) =>
     node.kind === 'source' ? [drawSource(random, index, bounded)] : [],
   )
-  const heartbeatMs = pick(random, [100, 200])
+  const heartbeatMs = pick(random, [150, 300])
   return {
     name: pick(random, ['sim', 'a job', 'job.*>']),
     nodes,
@@ -91,7 +91,7 @@ export const drawShape = (seed: number): Shape => {
       channelStallTimeoutMs: 5_000,
       chunkBytesMax: pick(random, [256, 4_096, 65_536]),
       heartbeatMs,
-      heartbeatTimeoutMs: heartbeatMs * between(random, 4, 8),
+      heartbeatTimeoutMs: heartbeatMs * between(random, 3, 6),
       stallTimeoutMs: 10_000,
       historyMax: 10,
       supersededTtlMs: pick(random, [50, 500, 5_000]),
@@ -111,12 +111,12 @@ const drawSource = (random: Prng, node: number, bounded: boolean): SourceShape =
 
 /** Vertices in an order in which everything comes after its inputs. */
 const drawNodes = (random: Prng): readonly Node[] => {
-  const large = random.chance(0.15)
+  const large = random.chance(0.12)
   const sources = large ? between(random, 1, 3) : between(random, 1, 2)
   const operators = large ? between(random, 2, 6) : between(random, 0, 2)
   const nodes: Node[] = []
   const used = new Set<number>()
-  let left = large ? 14 : 7
+  let left = large ? 14 : 6
   const add = (kind: Node['kind'], parallelism: number, inputs: readonly Input[]): void => {
     for (const { from } of inputs) used.add(from)
     left -= parallelism

@@ -47,7 +47,6 @@ export class SimWorld {
   readonly #trapdoor: Trapdoor = { armed: 0 }
   readonly #reached = new Map<Point, number>()
   readonly #waiting = new Map<string, Timed[]>()
-  readonly #slowed = new Map<string, number>()
   readonly #backups: { readonly atMs: number; readonly backup: MemoryRedisBackup }[] = []
   /** How many faults hold a server in a state; the last one to end heals it. */
   readonly #held = new Map<string, number>()

@@ -1,0 +1,56 @@
+/** O7: a store that has gone back to an older state is found out, and nothing else is taken for it. */
+import test from 'ava'
+import { Coordination, settings, triggered } from './coordinator-fixture.js'
+
+const { jobId } = settings
+
+const isLost = (of: Coordination): boolean =>
+  of.state.phase.type === 'stopping' && /gone back/.test(of.state.phase.reason ?? '')
+
+test('O7: a worker that has followed a later generation than the store gives, proves it lost', t => {
+  const of = new Coordination().runs(4)
+  of.now = 10
+  of.beat('w1', { jobId, highest: 5 })
+  t.is(of.phase, 'running')
+  of.step({ type: 'renewed', askedAt: 11 }, 12)
+  t.true(isLost(of))
+})
+
+test('O7: so does one that has followed a later term', t => {
+  const of = new Coordination().runs(4)
+  of.now = 10
+  of.beat('w1', { jobId, term: settings.term + 1, highest: 4 })
+  of.step({ type: 'renewed', askedAt: 11 }, 12)
+  t.true(isLost(of))
+})
+
+test('O7: a claim that was confirmed before the worker was heard of proves nothing', t => {
+  const of = new Coordination().runs(4)
+  of.now = 10
+  of.beat('w1', { jobId, highest: 5 })
+  of.step({ type: 'renewed', askedAt: 10 }, 12)
+  t.is(of.phase, 'running')
+})
+
+test('O7: a fenced coordinator hears of its successor’s generation and is only fenced', t => {
+  const of = new Coordination().runs(4)
+  of.beat('w1', { jobId, highest: 5 })
+  of.step({ type: 'fenced', reason: 'term 8' })
+  of.step({ type: 'renewed', askedAt: 20 }, 21)
+  t.is(of.phase, 'fenced')
+})
+
+test('O7: a worker of a job that was given up counts generations of its own', t => {
+  const of = new Coordination().runs(1)
+  of.now = 10
+  of.beat('w1', { jobId: 'another life', term: 9, highest: 9 })
+  of.step({ type: 'renewed', askedAt: 11 }, 12)
+  t.is(of.phase, 'running')
+})
+
+test('O7: a checkpoint number that is given again stops the job, and breaks nothing', t => {
+  const of = new Coordination().runs(1)
+  triggered(of, 3, 1)
+  of.step({ type: 'epoch-allocated', generation: 1, epoch: 3 })
+  t.true(isLost(of))
+})
