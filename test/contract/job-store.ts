@@ -93,6 +93,23 @@ const ownership = (fact: Fact): void => {
     t.deepEqual(record?.latest, manifest)
   })
 
+  fact('a store that is behind what it has given out is lost, not fenced', async (t, stores) => {
+    const job = jobName()
+    const { claim, generation } = await begin(t, stores, job)
+    const later = { ...claim, term: claim.term + 1 }
+    const { jobs } = stores
+    await left(t, 'lost', jobs.renew(later, 'run-a', 60_000))
+    await left(t, 'lost', jobs.beginGeneration(later))
+    await left(t, 'lost', jobs.allocate(later, generation))
+    await left(t, 'lost', jobs.end(later, 'finished', {}))
+    await left(t, 'lost', jobs.allocate(claim, generation + 1))
+    const parts = await storeParts(t, stores, job, 1, generation + 1)
+    const manifest = manifestOf(claim, 1, generation + 1, parts)
+    await left(t, 'lost', jobs.commit(claim, manifest, commitOptions(1, generation + 1)))
+    // A job of the same name that was started afresh counts from 1 again.
+    await left(t, 'fenced', jobs.renew({ ...later, jobId: 'another life' }, 'run-a', 60_000))
+  })
+
   fact('P9: an expired lease lets another run take over', async (t, stores) => {
     const job = jobName()
     const old = await begin(t, stores, job, { run: 'run-a', leaseMs: 30 })

@@ -335,6 +335,11 @@ export class Observer {
     return [...ids].filter(id => !found?.has(id) && !lost.has(id))
   }
 
+  /** The store has gone back: what it knows now counts. */
+  forget(): void {
+    this.#latest = this.world.redis.metas.get(this.world.plan.job)?.latest ?? 0
+  }
+
   /** The log is about to lose an output's messages above a sequence. */
   loseOutput(name: string, above: number): void {
     for (const { subject, sequence, payload } of this.world.broker.content(name)) {

@@ -450,6 +450,7 @@ export class SimWorld {
         this.observer.destroyed = true
         this.count('store went back in time')
         job.redis.restore(backup.backup)
+        this.observer.forget()
       }
     }
   }

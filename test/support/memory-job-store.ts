@@ -54,7 +54,8 @@ export const memoryJobStore = (redis: MemoryRedis, wire: MemoryWire): JobStore =
     beginGeneration: claim => claimed(claim, 'begin', meta => beginGeneration(redis, claim, meta)),
     allocate: (claim, generation) =>
       claimed(claim, 'allocate', meta => {
-        if (meta.generation !== generation) return E.left(fenced(claim, meta))
+        if (meta.generation !== generation)
+          return E.left(meta.generation < generation ? behind(claim, meta) : fenced(claim, meta))
         meta.epoch += 1
         return E.right(meta.epoch)
       }),
@@ -112,12 +113,19 @@ const fenced = (claim: Claim, meta: JobMeta): StreamError =>
     { next: 'Stop this coordinator.' },
   )
 
+const behind = ({ job, term }: Claim, meta: JobMeta): StreamError =>
+  streamError(
+    'lost',
+    `the store is at term ${meta.term}, generation ${meta.generation} of the job ${quoted(job)}, and has given later ones to this coordinator of term ${term}`,
+  )
+
 const lost = (job: string, what: string): StreamError =>
   streamError('lost', `the job ${quoted(job)} has existed, and its ${what} is lost`)
 
 const check = (redis: MemoryRedis, claim: Claim): Refusal => {
   const meta = redis.metas.get(claim.job)
   if (meta === undefined) return { error: lost(claim.job, 'record') }
+  if (meta.jobId === claim.jobId && meta.term < claim.term) return { error: behind(claim, meta) }
   if (meta.term !== claim.term || meta.jobId !== claim.jobId)
     return { error: fenced(claim, meta), meta }
   if (meta.ended === 'no') return { meta }
@@ -218,6 +226,7 @@ const commit = (
   const { job } = claim
   const { epoch } = manifest
   const { latest } = meta
+  if (meta.generation < manifest.generation) return E.left(behind(claim, meta))
   if (meta.generation !== manifest.generation)
     return E.right({ type: 'fenced', term: meta.term, generation: meta.generation })
   const same = JSON.stringify(redis.manifests.get(manifestKey(job, epoch)))

@@ -20,6 +20,14 @@ export const refusal = (
         `this coordinator holds term ${claim.term} of the job ${job}, which is at term ${first}, generation ${second} now`,
         { next: 'Stop this coordinator: a newer one or a newer generation goes on with the job.' },
       )
+    case 'behind':
+      return streamError(
+        'lost',
+        `Redis at ${place} is at term ${first}, generation ${second} of the job ${job}, and has given later ones to this coordinator of term ${claim.term}: it has gone back to an older state, and what completed since is lost`,
+        {
+          next: 'Restore the Redis data; or, to give up the state and start from nothing, run the job with --fresh.',
+        },
+      )
     case 'ended':
       return streamError('fenced', `the job ${job} has ended (${first})`, {
         next: 'Stop this coordinator; start the job again to go on.',

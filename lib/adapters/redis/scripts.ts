@@ -30,7 +30,12 @@ const script = (lua: string): Script => ({
 /** KEYS[1] is the record, ARGV[1] the claim's term, ARGV[2] its job id. */
 const claimed = `#!lua flags=allow-oom
 local function field(name) return redis.call('HGET', KEYS[1], name) or '' end
-local function fenced() return {'fenced', field('term'), field('generation')} end
+local function below(name, held) return (tonumber(field(name)) or 0) < tonumber(held) end
+local function answer(kind) return {kind, field('term'), field('generation')} end
+local function fenced()
+  local behind = field('jobId') == ARGV[2] and below('term', ARGV[1])
+  return answer(behind and 'behind' or 'fenced')
+end
 local function refused()
   if redis.call('EXISTS', KEYS[1]) == 0 then return {'gone'} end
   if field('term') ~= ARGV[1] or field('jobId') ~= ARGV[2] then return fenced() end
@@ -140,7 +145,7 @@ return {'generation', tostring(redis.call('HINCRBY', KEYS[1], 'generation', 1)),
 export const allocate = script(`${claimed}
 local no = refused()
 if no then return no end
-if field('generation') ~= ARGV[3] then return fenced() end
+if field('generation') ~= ARGV[3] then return answer(below('generation', ARGV[3]) and 'behind' or 'fenced') end
 return {'epoch', tostring(redis.call('HINCRBY', KEYS[1], 'epoch', 1))}
 `)
 
@@ -157,7 +162,7 @@ return {'epoch', tostring(redis.call('HINCRBY', KEYS[1], 'epoch', 1))}
 export const commit = script(`${claimed}
 local no = refused()
 if no then return no end
-if field('generation') ~= ARGV[3] then return fenced() end
+if field('generation') ~= ARGV[3] then return answer(below('generation', ARGV[3]) and 'behind' or 'fenced') end
 local epoch, latest, parts = ARGV[4], field('latest'), tonumber(ARGV[10])
 if latest == epoch and redis.call('GET', KEYS[4]) == ARGV[6] then return {'already-committed'} end
 if latest ~= '' and tonumber(epoch) <= tonumber(latest) then return {'superseded', latest} end
