@@ -60,7 +60,7 @@ export class MemoryReader implements LogReader {
   ) {
     this.stopListening = broker.server.listen({
       onCut: () => this.endSession(),
-      onUp: () => this.enter(() => this.open()),
+      onUp: () => this.enter(() => (this.stream === undefined ? this.open() : this.wake())),
     })
     broker.consumersDropped.add(this.onDropped)
     const problem = requestProblem(request)
@@ -170,7 +170,8 @@ export class MemoryReader implements LogReader {
 
   private deliver(): void {
     const { stream, request } = this
-    if (this.closed || stream === undefined || this.noticeLoss(stream)) return
+    if (this.closed || stream === undefined || this.broker.server.isHung) return
+    if (this.noticeLoss(stream)) return
     // Whatever is called may end the session.
     while (this.stream === stream) {
       const message = stream.next(this.cursor, request.subject)
