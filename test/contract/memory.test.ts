@@ -3,6 +3,7 @@ import test, { type ExecutionContext } from 'ava'
 import * as E from 'fp-ts/lib/Either.js'
 import { MemoryBroker } from '../support/memory-broker.js'
 import { memoryCodec } from '../support/memory-codec.js'
+import { MemoryPostOffice, memoryControlBus } from '../support/memory-control-bus.js'
 import { memoryEventLog } from '../support/memory-event-log.js'
 import { memoryJobStore } from '../support/memory-job-store.js'
 import { MemoryRedis } from '../support/memory-redis.js'
@@ -11,6 +12,8 @@ import { MemoryProcess, VirtualTime } from '../support/memory-time.js'
 import { MemoryWire } from '../support/memory-wire.js'
 import { eventLogContract } from './event-log.js'
 import { jobStoreContract } from './job-store.js'
+import { logFaultContract } from './log-faults.js'
+import type { LogServer } from './log-server.js'
 import { snapshotStoreContract } from './snapshot-store.js'
 import type { Stores } from './snapshots.js'
 
@@ -37,7 +40,28 @@ const openLog = async (_t: ExecutionContext) => {
   return memoryEventLog(new MemoryBroker(time), wire)
 }
 
+const openLogServer = async (_t: ExecutionContext): Promise<LogServer> => {
+  const { time, wire } = flowing()
+  const broker = new MemoryBroker(time)
+  const log = memoryEventLog(broker, wire)
+  return {
+    log,
+    bus: memoryControlBus(new MemoryPostOffice(), wire),
+    restart: async ({ loseAbove, meanwhile } = {}) => {
+      broker.setDown(true)
+      broker.restart(loseAbove === undefined ? {} : { loseAbove })
+      await meanwhile?.(async (subject, text) => void broker.put(subject, text))
+      broker.setDown(false)
+    },
+    setDown: async down => broker.setDown(down),
+    setHung: async hung => broker.setHung(hung),
+    setFull: async full => broker.setFull(full),
+    dropConsumers: async stream => broker.dropConsumers(stream),
+  }
+}
+
 eventLogContract('memory', openLog)
+logFaultContract('memory', openLogServer)
 jobStoreContract('memory', openStores)
 snapshotStoreContract('memory', openStores)
 

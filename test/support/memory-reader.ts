@@ -124,8 +124,9 @@ export class MemoryReader implements LogReader {
     if (E.isLeft(found)) return found
     const stream = found.right
     const { lastSequence } = stream
+    // Nobody can wait for a message beyond the next one.
     const from = (sequence: number): Answer<Consumer> =>
-      E.right({ stream, start: sequence, lastSequence })
+      E.right({ stream, start: Math.min(sequence, lastSequence + 1), lastSequence })
     if (this.next !== undefined) return from(this.next)
     if (start.at === 'sequence') return from(start.sequence)
     if (start.at === 'new') return from(lastSequence + 1)
