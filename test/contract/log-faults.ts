@@ -186,6 +186,8 @@ const outages = (fact: Fact): void => {
     t.true(outcomes.every(outcome => isUnknown(kind(outcome))))
     t.true(isUnknown(await failure(log.facts('F'))))
     t.true(isUnknown(await failure(log.at('F', 1))))
+    // Not even later is it done.
+    t.true(isUnknown(await failure(log.remove('F'))))
     await server.setDown(false)
     await publish(log, 'f.a', 'after')
     t.deepEqual(await texts(t, log), ['before', 'after'])

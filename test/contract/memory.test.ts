@@ -16,6 +16,8 @@ import { logFaultContract } from './log-faults.js'
 import type { LogServer } from './log-server.js'
 import { snapshotStoreContract } from './snapshot-store.js'
 import type { Stores } from './snapshots.js'
+import { storeFaultContract } from './store-faults.js'
+import type { StoreServer } from './store-server.js'
 
 const flowing = () => {
   const time = new VirtualTime()
@@ -60,8 +62,36 @@ const openLogServer = async (_t: ExecutionContext): Promise<LogServer> => {
   }
 }
 
+const openStoreServer = async (_t: ExecutionContext): Promise<StoreServer> => {
+  const { time, wire } = flowing()
+  const redis = new MemoryRedis(time)
+  const { hooks } = wire.options
+  const snapshots = memorySnapshotStore(redis, wire)
+  return {
+    jobs: memoryJobStore(redis, wire),
+    snapshots,
+    elapse: ms => new Promise(resolve => time.after(ms, resolve)),
+    restart: async () => redis.restart(),
+    setDown: async down => redis.setDown(down),
+    setHung: async hung => redis.setHung(hung),
+    setMode: async mode => redis.setMode(mode),
+    backup: async () => {
+      const backup = redis.backup()
+      return async () => redis.restore(backup)
+    },
+    expireNow: async filter => redis.expireNow(filter),
+    keys: async () => new Map(redis.keys().map(({ key, ttlMs }) => [key, ttlMs])),
+    tear: async (job, part, chunks, ttlMs) => {
+      hooks.onRequest = () => 'torn'
+      await snapshots.write(job, part, chunks, ttlMs)()
+      delete hooks.onRequest
+    },
+  }
+}
+
 eventLogContract('memory', openLog)
 logFaultContract('memory', openLogServer)
+storeFaultContract('memory', openStoreServer)
 jobStoreContract('memory', openStores)
 snapshotStoreContract('memory', openStores)
 
