@@ -8,6 +8,7 @@ import type { EventLog } from '../../../lib/ports/event-log.js'
 import { publish, right } from '../../contract/event-log.js'
 import { logFaultContract } from '../../contract/log-faults.js'
 import type { LogServer, Restart } from '../../contract/log-server.js'
+import { goOn, stop } from '../stopped.js'
 import { connected } from './fixtures.js'
 import { type LocalNats, localNats } from './local-server.js'
 import { loseTail } from './lost-tail.js'
@@ -78,9 +79,6 @@ logFaultContract('nats', async (t): Promise<LogServer> => {
     await (down ? server.kill() : server.start())
     await noticed
   }
-  const signal = (name: 'SIGSTOP' | 'SIGCONT'): void => {
-    if (server.pid !== undefined) process.kill(server.pid, name)
-  }
   return {
     log,
     bus: natsControlBus(link),
@@ -91,7 +89,10 @@ logFaultContract('nats', async (t): Promise<LogServer> => {
       if (meanwhile !== undefined) await beforeOthers(t, storeDir, meanwhile)
       await setDown(false)
     },
-    setHung: async hung => signal(hung ? 'SIGSTOP' : 'SIGCONT'),
+    setHung: async hung => {
+      if (server.pid === undefined) throw new Error('the server is down')
+      await (hung ? stop(server.pid) : goOn(server.pid))
+    },
     setFull: async full => {
       if (full) await fill(log)
       else for (const { name } of fillers) await right(log.remove(name))

@@ -7,6 +7,7 @@ import { partKey } from '../../../lib/adapters/redis/keys.js'
 import { runScript, storeChunk } from '../../../lib/adapters/redis/scripts.js'
 import { storeFaultContract } from '../../contract/store-faults.js'
 import type { StoreServer } from '../../contract/store-server.js'
+import { goOn, stop } from '../stopped.js'
 import { localRedis } from './local-server.js'
 import { type RedisStores, redisStores, ttls, until } from './stores.js'
 
@@ -76,7 +77,7 @@ storeFaultContract('redis', async (t): Promise<StoreServer> => {
       await setDown(false)
     },
     setHung: async hung => {
-      process.kill(server.pid, hung ? 'SIGSTOP' : 'SIGCONT')
+      await (hung ? stop(server.pid) : goOn(server.pid))
       if (!hung) await isBack()
     },
     setMode: async mode => {
