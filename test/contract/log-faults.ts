@@ -320,23 +320,44 @@ const lostTails = (fact: Fact): void => {
     t.deepEqual(seen.sequences(), [...numbers(1, 50), 61])
   })
 
-  fact('a tail that others have replaced meanwhile goes unnoticed', async (t, server) => {
-    const { log } = server
-    await streams(log)
-    await publishNumbers(log, 'f.a', 100)
-    const seen = observe(t, log, { stream: 'F' })
-    await seen.untilCount(100)
-    await server.restart({
-      loseAbove,
-      meanwhile: async put => {
-        for (const n of numbers(61, 110)) await put('f.a', `new ${n}`)
-      },
-    })
-    await publish(log, 'f.a', 'last')
-    await seen.until(() => seen.messages.length === 111 || seen.failures.length > 0)
-    // Fifty new messages had the numbers of lost ones, and forty of them are skipped: whoever must
-    // know compares the messages themselves, as sources do when they restore.
-    t.deepEqual(seen.failures, [])
-    t.deepEqual(seen.texts().slice(100), [...numbers(101, 110).map(n => `new ${n}`), 'last'])
-  })
+  fact(
+    'a tail that others have replaced is noticed by whoever was beyond it',
+    async (t, server) => {
+      const { log } = server
+      await streams(log)
+      await publishNumbers(log, 'f.a', 100)
+      const seen = observe(t, log, { stream: 'F' })
+      const slow = observe(t, log, {
+        stream: 'F',
+        messagesMax: 2,
+        onMessage: ({ sequence }) => {
+          if (sequence === 55) slow.reader.pause()
+        },
+      })
+      const late = observe(t, log, { stream: 'F', start: { at: 'sequence', sequence: 101 } })
+      await Promise.all([seen.untilCount(100), slow.untilCount(55)])
+      // Answered in order: the one that gets nothing has begun, too.
+      await right(log.facts('F'))
+      await server.restart({
+        loseAbove,
+        meanwhile: async put => {
+          for (const n of numbers(61, 110)) await put('f.a', `new ${n}`)
+        },
+      })
+      await publish(log, 'f.a', 'last')
+      await Promise.all([seen.untilFailed(), late.untilFailed()])
+      t.is(seen.messages.length, 100)
+      t.deepEqual(late.messages, [])
+      t.deepEqual(
+        [...seen.failures, ...late.failures].map(({ type }) => type),
+        ['lost', 'lost'],
+      )
+      // Whoever had not come so far reads what is there now, and misses nothing.
+      slow.reader.resume()
+      await slow.untilCount(111)
+      t.deepEqual(slow.sequences(), numbers(1, 111))
+      t.deepEqual(slow.texts().slice(59, 61), ['59', 'new 61'])
+      t.deepEqual(slow.failures, [])
+    },
+  )
 }
