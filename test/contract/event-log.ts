@@ -341,6 +341,17 @@ const startingPoints = (fact: Fact): void => {
     t.deepEqual(seen.sequences(), numbers(51, 100))
   })
 
+  fact('reading beyond the last sequence starts with the next message', async (t, log) => {
+    await stream(log)
+    await publishNumbers(log, 's.a', 10)
+    const seen = observe(t, log, { stream: 'S', start: { at: 'sequence', sequence: 14 } })
+    // Until the server has begun, messages are below the start that was asked for.
+    while (seen.messages.length < 3) await publish(log, 's.a', 'more')
+    const first = seen.sequences()[0] ?? 0
+    t.true(first > 10 && first <= 14, `${first}`)
+    t.deepEqual(seen.sequences(), numbers(first, first + seen.messages.length - 1))
+  })
+
   fact('reading new messages skips the old ones', async (t, log) => {
     await stream(log)
     await publishNumbers(log, 's.a', 10)

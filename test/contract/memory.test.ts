@@ -3,6 +3,7 @@ import test, { type ExecutionContext } from 'ava'
 import * as E from 'fp-ts/lib/Either.js'
 import { MemoryBroker } from '../support/memory-broker.js'
 import { memoryCodec } from '../support/memory-codec.js'
+import { MemoryPostOffice, memoryControlBus } from '../support/memory-control-bus.js'
 import { memoryEventLog } from '../support/memory-event-log.js'
 import { memoryJobStore } from '../support/memory-job-store.js'
 import { MemoryRedis } from '../support/memory-redis.js'
@@ -11,8 +12,12 @@ import { MemoryProcess, VirtualTime } from '../support/memory-time.js'
 import { MemoryWire } from '../support/memory-wire.js'
 import { eventLogContract } from './event-log.js'
 import { jobStoreContract } from './job-store.js'
+import { logFaultContract } from './log-faults.js'
+import type { LogServer } from './log-server.js'
 import { snapshotStoreContract } from './snapshot-store.js'
 import type { Stores } from './snapshots.js'
+import { storeFaultContract } from './store-faults.js'
+import type { StoreServer } from './store-server.js'
 
 const flowing = () => {
   const time = new VirtualTime()
@@ -37,7 +42,56 @@ const openLog = async (_t: ExecutionContext) => {
   return memoryEventLog(new MemoryBroker(time), wire)
 }
 
+const openLogServer = async (_t: ExecutionContext): Promise<LogServer> => {
+  const { time, wire } = flowing()
+  const broker = new MemoryBroker(time)
+  const log = memoryEventLog(broker, wire)
+  return {
+    log,
+    bus: memoryControlBus(new MemoryPostOffice(), wire),
+    restart: async ({ loseAbove, meanwhile } = {}) => {
+      broker.setDown(true)
+      broker.restart(loseAbove === undefined ? {} : { loseAbove })
+      await meanwhile?.(async (subject, text) => void broker.put(subject, text))
+      broker.setDown(false)
+    },
+    setDown: async down => broker.setDown(down),
+    setHung: async hung => broker.setHung(hung),
+    setFull: async full => broker.setFull(full),
+    dropConsumers: async stream => broker.dropConsumers(stream),
+  }
+}
+
+const openStoreServer = async (_t: ExecutionContext): Promise<StoreServer> => {
+  const { time, wire } = flowing()
+  const redis = new MemoryRedis(time)
+  const { hooks } = wire.options
+  const snapshots = memorySnapshotStore(redis, wire)
+  return {
+    jobs: memoryJobStore(redis, wire),
+    snapshots,
+    elapse: ms => new Promise(resolve => time.after(ms, resolve)),
+    restart: async () => redis.restart(),
+    setDown: async down => redis.setDown(down),
+    setHung: async hung => redis.setHung(hung),
+    setMode: async mode => redis.setMode(mode),
+    backup: async () => {
+      const backup = redis.backup()
+      return async () => redis.restore(backup)
+    },
+    expireNow: async filter => redis.expireNow(filter),
+    keys: async () => new Map(redis.keys().map(({ key, ttlMs }) => [key, ttlMs])),
+    tear: async (job, part, chunks, ttlMs) => {
+      hooks.onRequest = () => 'torn'
+      await snapshots.write(job, part, chunks, ttlMs)()
+      delete hooks.onRequest
+    },
+  }
+}
+
 eventLogContract('memory', openLog)
+logFaultContract('memory', openLogServer)
+storeFaultContract('memory', openStoreServer)
 jobStoreContract('memory', openStores)
 snapshotStoreContract('memory', openStores)
 

@@ -58,6 +58,11 @@ export class MemoryBroker {
     this.server.setDown(down)
   }
 
+  /** While it hangs, what reaches it waits; it is done when it goes on. */
+  setHung(hung: boolean): void {
+    this.server.setHung(hung)
+  }
+
   /** While it is full, it has no space for any message. */
   setFull(full: boolean): void {
     this.#full = full

@@ -18,7 +18,7 @@ import type { MemoryWire } from './memory-wire.js'
 type Refusal = { readonly meta: JobMeta } | { readonly error: StreamError; readonly meta?: JobMeta }
 
 export const memoryJobStore = (redis: MemoryRedis, wire: MemoryWire): JobStore => {
-  const ask = <A>(request: string, needs: Needs, step: () => Answer<A>) =>
+  const ask = <A>(request: string, needs: Needs, step: (torn: boolean) => Answer<A>) =>
     redis.ask(wire, request, needs, step)
   /** A step under a claim: refused unless term and job id are current and the job has not ended. */
   const claimed = <A>(
@@ -31,7 +31,8 @@ export const memoryJobStore = (redis: MemoryRedis, wire: MemoryWire): JobStore =
       return 'error' in checked ? E.left(checked.error) : step(checked.meta)
     })
   return {
-    acquire: request => ask(`acquire ${request.job}`, 'writing', () => acquire(redis, request)),
+    acquire: request =>
+      ask(`acquire ${request.job}`, 'writing', torn => acquire(redis, request, torn)),
     renew: (claim, run, leaseMs) =>
       claimed(claim, 'renew', meta => {
         const holder = redis.leases.get(claim.job)
@@ -83,7 +84,7 @@ export const memoryJobStore = (redis: MemoryRedis, wire: MemoryWire): JobStore =
         return E.right(undefined)
       }),
     end: (claim, status, options) =>
-      ask(`end ${claim.job}`, 'writing', () => end(redis, claim, status, options)),
+      ask(`end ${claim.job}`, 'writing', torn => end(redis, claim, status, options, torn)),
     requestCancel: job =>
       ask(`cancel ${job}`, 'writing', () => {
         const meta = redis.metas.get(job)
@@ -147,6 +148,7 @@ const remember = <A>(
 const acquire = (
   redis: MemoryRedis,
   request: Parameters<JobStore['acquire']>[0],
+  torn: boolean,
 ): Answer<AcquireOutcome> => {
   const { job, run, leaseMs, graph, mustExist, now } = request
   prune(redis)
@@ -183,7 +185,8 @@ const acquire = (
   meta.term += 1
   meta.graph = graph
   redis.leases.set(job, run, Math.max(1, Math.ceil(leaseMs)))
-  redis.listed.set(job, Number.POSITIVE_INFINITY)
+  // A step of its own.
+  if (!torn) redis.listed.set(job, Number.POSITIVE_INFINITY)
   const record = recordOf(redis, job, meta)
   if (E.isLeft(record)) return record
   const claim = { job, jobId: meta.jobId, term: meta.term }
@@ -259,10 +262,15 @@ const end = (
   claim: Claim,
   status: 'finished' | 'canceled' | 'failed',
   { reason = '', ttlMs }: Parameters<JobStore['end']>[2],
+  torn: boolean,
 ): Answer<void> => {
   const { job } = claim
   const checked = check(redis, claim)
   const { meta } = checked
+  // A step of its own, which asks for less than the end itself.
+  if (ttlMs !== undefined && meta?.term === claim.term && meta.jobId === claim.jobId)
+    redis.listed.set(job, redis.time.now + Math.ceil(ttlMs))
+  if (ttlMs !== undefined && torn) return E.right(undefined)
   if ('error' in checked) {
     const repeated =
       meta !== undefined &&
@@ -276,7 +284,6 @@ const end = (
   redis.leases.delete(job)
   Object.assign(meta, { status, reason, ended: ttlMs === undefined ? 'kept' : 'expires' })
   if (ttlMs === undefined) return E.right(undefined)
-  redis.listed.set(job, redis.time.now + Math.ceil(ttlMs))
   redis.metas.expire(job, ttlMs)
   redis.completed.expire(job, ttlMs)
   redis.histories.expire(job, ttlMs)

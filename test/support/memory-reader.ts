@@ -2,8 +2,7 @@
  * Reads a stream of a broker in memory, as `lib/adapters/nats/reader.ts` does: in requests of bounded
  * size, through a consumer that is made again behind the last message whenever it is in doubt.
  *
- *   MR1. What was lost is looked for when a consumer is made, and only then, as NV2 does: a tail
- *        that was lost and has grown again meanwhile goes unnoticed.
+ *   MR1. What was lost is looked for when a consumer is made, and only then, as NV2 does.
  *   MR2. While the server is down nobody tries; tries that fail otherwise are bounded (NV3).
  */
 import * as E from 'fp-ts/lib/Either.js'
@@ -27,6 +26,8 @@ interface Consumer {
   readonly stream: MemoryStream
   readonly start: number
   readonly lastSequence: number
+  /** The message that it starts behind. */
+  readonly behind: LogMessage | undefined
 }
 
 export class MemoryReader implements LogReader {
@@ -37,6 +38,8 @@ export class MemoryReader implements LogReader {
   private next: number | undefined
   /** Up to where this consumer has looked. */
   private cursor = 1
+  /** The message before `next`. */
+  private behind: LogMessage | undefined
   private createdAt: string | undefined
   private lastSeen = 0
   private openings = 0
@@ -60,7 +63,7 @@ export class MemoryReader implements LogReader {
   ) {
     this.stopListening = broker.server.listen({
       onCut: () => this.endSession(),
-      onUp: () => this.enter(() => this.open()),
+      onUp: () => this.enter(() => (this.stream === undefined ? this.open() : this.wake())),
     })
     broker.consumersDropped.add(this.onDropped)
     const problem = requestProblem(request)
@@ -124,21 +127,27 @@ export class MemoryReader implements LogReader {
     if (E.isLeft(found)) return found
     const stream = found.right
     const { lastSequence } = stream
-    const from = (sequence: number): Answer<Consumer> =>
-      E.right({ stream, start: sequence, lastSequence })
+    // Nobody can wait for a message beyond the next one.
+    const from = (sequence: number): Answer<Consumer> => {
+      const first = Math.min(sequence, lastSequence + 1)
+      return E.right({ stream, start: first, lastSequence, behind: stream.at(first - 1) })
+    }
     if (this.next !== undefined) return from(this.next)
     if (start.at === 'sequence') return from(start.sequence)
     if (start.at === 'new') return from(lastSequence + 1)
     return from(start.at === 'time' ? stream.sequenceAt(Date.parse(start.time)) : 1)
   }
 
-  private begin({ stream, start, lastSequence }: Consumer): void {
+  private begin({ stream, start, lastSequence, behind }: Consumer): void {
     const { createdAt } = stream
-    if ((this.createdAt ?? createdAt) !== createdAt || lastSequence < this.lastSeen) {
+    const isOther = (this.createdAt ?? createdAt) !== createdAt
+    const isAnew = behind !== undefined && this.behind !== undefined && behind !== this.behind
+    if (isOther || isAnew || lastSequence < this.lastSeen) {
       this.fail(lost(`stream ${this.request.stream} was made again, or has lost its tail`))
       return
     }
     this.createdAt = createdAt
+    this.behind ??= behind
     this.lastSeen = lastSequence
     this.next = start
     this.cursor = start
@@ -170,7 +179,8 @@ export class MemoryReader implements LogReader {
 
   private deliver(): void {
     const { stream, request } = this
-    if (this.closed || stream === undefined || this.noticeLoss(stream)) return
+    if (this.closed || stream === undefined || this.broker.server.isHung) return
+    if (this.noticeLoss(stream)) return
     // Whatever is called may end the session.
     while (this.stream === stream) {
       const message = stream.next(this.cursor, request.subject)
@@ -179,6 +189,7 @@ export class MemoryReader implements LogReader {
         return
       }
       if (!this.take(message)) return
+      this.behind = message
       this.next = message.sequence + 1
       this.cursor = this.next
       this.lastSeen = Math.max(this.lastSeen, message.sequence)

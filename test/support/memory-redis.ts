@@ -105,6 +105,11 @@ export class MemoryRedis {
     this.server.setDown(down)
   }
 
+  /** While it hangs, what reaches it waits; it is done when it goes on. */
+  setHung(hung: boolean): void {
+    this.server.setHung(hung)
+  }
+
   /** Kills the server and starts it again; its append-only file has every key. */
   restart(): void {
     this.server.restart()
@@ -119,11 +124,11 @@ export class MemoryRedis {
     wire: MemoryWire,
     request: string,
     needs: Needs,
-    step: () => E.Either<StreamError, A>,
+    step: (torn: boolean) => E.Either<StreamError, A>,
   ): TaskEither<StreamError, A> {
-    const serve = (): E.Either<StreamError, A> => {
+    const serve = (torn: boolean): E.Either<StreamError, A> => {
       const { of, text } = refusals[this.#mode]
-      if (!of.includes(needs)) return step()
+      if (!of.includes(needs)) return step(torn)
       return E.left(redisError('redis://memory', request, new Error(text)))
     }
     return wire.ask(request, serve, this.server)

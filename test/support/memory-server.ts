@@ -4,18 +4,24 @@
 export interface Connected {
   /** The connection broke. */
   onCut(): void
-  /** The server takes connections again. */
+  /** The server takes connections, or goes on, again. */
   onUp(): void
 }
 
 export class MemoryServer {
   readonly #connected = new Set<Connected>()
+  #waiting: (() => void)[] | undefined
   #down = false
   #life = 1
 
   /** Whether nothing reaches it, and nothing comes from it. */
   get isDown(): boolean {
     return this.#down
+  }
+
+  /** Whether it stands still, as after SIGSTOP: what reaches it waits. */
+  get isHung(): boolean {
+    return this.#waiting !== undefined
   }
 
   /** How many times it has been started. A request or an answer of another life is lost. */
@@ -29,9 +35,29 @@ export class MemoryServer {
     this.#tell(connected => (down ? connected.onCut() : connected.onUp()))
   }
 
-  /** Kills and starts it; `change` is what it forgets meanwhile. */
+  /** A server that goes on does first, in order, what has reached it meanwhile. */
+  setHung(hung: boolean): void {
+    if (hung === this.isHung) return
+    const waiting = this.#waiting ?? []
+    this.#waiting = hung ? [] : undefined
+    for (const serve of waiting) serve()
+    if (!hung && !this.#down) this.#tell(connected => connected.onUp())
+  }
+
+  /** Serves a request now, or when it goes on. Returns whether it is served already. */
+  serve(request: () => void): boolean {
+    if (this.#waiting === undefined) request()
+    else this.#waiting.push(request)
+    return this.#waiting === undefined
+  }
+
+  /**
+   * Kills and starts it; `change` is what it forgets meanwhile. What has reached it and waits is
+   * never done.
+   */
   restart(change: () => void = () => {}): void {
     this.#life += 1
+    this.setHung(false)
     if (!this.#down) this.#tell(connected => connected.onCut())
     change()
     if (!this.#down) this.#tell(connected => connected.onUp())

@@ -12,10 +12,11 @@ const chunkBytesMax = 1024 * 1024
 
 export const memorySnapshotStore = (redis: MemoryRedis, wire: MemoryWire): SnapshotStore => ({
   write: (job, part, chunks, ttlMs) => {
+    const request = `write ${part.subtask} ${part.epoch}`
+    if (isUnlike(part, chunks, ttlMs))
+      return async () => failed('invalid', job, part, 'is not what was announced')
     const copies = chunks.map(chunk => chunk.slice())
-    return redis.ask(wire, `write ${part.subtask} ${part.epoch}`, 'memory', () =>
-      write(redis, job, part, copies, ttlMs),
-    )
+    return redis.ask(wire, request, 'memory', torn => write(redis, job, part, copies, ttlMs, torn))
   },
   read: (job, part) =>
     redis.ask(wire, `read ${part.subtask} ${part.epoch}`, 'data', () => read(redis, job, part)),
@@ -34,27 +35,31 @@ const failed = (
     ),
   )
 
+const isUnlike = (part: PartRef, chunks: readonly Uint8Array[], ttlMs: number): boolean =>
+  !(ttlMs > 0) ||
+  chunks.length !== part.chunks ||
+  chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0) !== part.bytes ||
+  chunks.some(chunk => chunk.byteLength > chunkBytesMax)
+
+/** Opens the part, then adds its chunks: only some of them when the write is torn. */
 const write = (
   redis: MemoryRedis,
   job: string,
   part: PartRef,
   chunks: readonly Uint8Array[],
   ttlMs: number,
+  torn: boolean,
 ): Answer<void> => {
-  const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
-  const invalid =
-    !(ttlMs > 0) ||
-    chunks.length !== part.chunks ||
-    bytes !== part.bytes ||
-    chunks.some(chunk => chunk.byteLength > chunkBytesMax)
-  if (invalid) return failed('invalid', job, part, 'is not what was announced')
   const key = partKey(job, part)
   const there = redis.parts.get(key)
-  if (there !== undefined && there.digest !== part.digest && redis.parts.ttl(key) === undefined)
+  const isSame = there?.digest === part.digest
+  if (there !== undefined && !isSame && redis.parts.ttl(key) === undefined)
     return failed('conflict', job, part, 'is committed with other bytes')
-  if (there?.digest === part.digest) return E.right(undefined)
-  const stored = { digest: part.digest, chunks: new Map([...chunks.entries()]) }
-  redis.parts.set(key, stored, Math.ceil(ttlMs))
+  const stored = isSame ? there : { digest: part.digest, chunks: new Map<number, Uint8Array>() }
+  // The TTL of a part counts from its first instant.
+  if (!isSame) redis.parts.set(key, stored, Math.ceil(ttlMs))
+  const count = torn ? chunks.length >> 1 : chunks.length
+  for (const [i, chunk] of chunks.slice(0, count).entries()) stored.chunks.set(i, chunk)
   return E.right(undefined)
 }
 

@@ -7,6 +7,8 @@
  *        process learns at once that the connection broke.
  *   MW3. While the server is down nothing arrives at either end, and nobody is told: it is noticed
  *        by time limits only.
+ *   MW4. What reaches a server that hangs is done when it goes on, also when its sender has given
+ *        up long before.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
@@ -14,8 +16,11 @@ import { type StreamError, streamError } from '../../lib/errors.js'
 import { MemoryServer } from './memory-server.js'
 import type { MemoryProcess, VirtualTime } from './memory-time.js'
 
-/** What goes wrong with one request: it never arrives, or its answer is lost. */
-export type Fault = 'lost' | 'unanswered'
+/**
+ * What goes wrong with one request: it never arrives, its answer is lost, or, if it takes several
+ * steps, only the first ones of them are done. A process that dies in between leaves the same.
+ */
+export type Fault = 'lost' | 'unanswered' | 'torn'
 
 /** Where a test looks on, and takes part. */
 export interface Hooks {
@@ -42,15 +47,23 @@ export class MemoryWire {
 
   constructor(readonly options: WireOptions) {}
 
-  /** Has a request served in its turn, unless it is lost. */
-  send(request: string, serve: (fault: Fault | undefined) => void, server = this.server): void {
+  /** Has a request served in its turn, unless it is lost. `onWaiting`: it has reached a server that hangs. */
+  send(
+    request: string,
+    serve: (fault: Fault | undefined) => void,
+    server = this.server,
+    onWaiting: () => void = () => {},
+  ): void {
     const { time, latencyMs, hooks, process } = this.options
     const { life } = server
-    this.#arrivesAt = Math.max(this.#arrivesAt, time.now + latencyMs())
-    time.after(this.#arrivesAt - time.now, () => {
+    const arrive = (): void => {
       const fault = hooks.onRequest?.(process, request)
       serve(server.isDown || server.life !== life ? 'lost' : fault)
       hooks.onServed?.(process, request)
+    }
+    this.#arrivesAt = Math.max(this.#arrivesAt, time.now + latencyMs())
+    time.after(this.#arrivesAt - time.now, () => {
+      if (!server.serve(arrive)) onWaiting()
     })
   }
 
@@ -62,37 +75,40 @@ export class MemoryWire {
   /** A request with an answer, or an error that says that its outcome is not known. */
   request<A>(
     request: string,
-    serve: () => A,
+    serve: (torn: boolean) => A,
     onAnswer: (answer: A) => void,
     onUnknown: (error: StreamError) => void,
     server = this.server,
   ): void {
     const { process } = this.options
     const { life } = server
-    const unknown = (): void => {
-      if (server.life !== life) this.bring(() => onUnknown(broken(request)))
-      else this.timeOut(() => onUnknown(unanswered(request)))
+    let isOver = false
+    const settle = (tell: () => void): void => {
+      if (!isOver) tell()
+      isOver = true
     }
-    this.send(
-      request,
-      fault => {
-        const answer = fault === 'lost' ? undefined : { is: serve() }
-        if (answer === undefined || fault !== undefined) unknown()
-        else {
-          this.#arrive(() => {
-            if (server.isDown || server.life !== life) unknown()
-            else process.enter(() => onAnswer(answer.is))
-          })
-        }
-      },
-      server,
-    )
+    const timeOut = (): void => this.timeOut(() => settle(() => onUnknown(unanswered(request))))
+    const unknown = (): void => {
+      if (server.life === life) timeOut()
+      else this.bring(() => settle(() => onUnknown(broken(request))))
+    }
+    const arrive = (fault: Fault | undefined): void => {
+      const answer = fault === 'lost' ? undefined : { is: serve(fault === 'torn') }
+      if (answer === undefined || fault !== undefined) unknown()
+      else {
+        this.#arrive(() => {
+          if (server.isDown || server.life !== life) unknown()
+          else process.enter(() => settle(() => onAnswer(answer.is)))
+        })
+      }
+    }
+    this.send(request, arrive, server, timeOut)
   }
 
   /** A request with an answer, as a task. */
   ask<A>(
     request: string,
-    serve: () => E.Either<StreamError, A>,
+    serve: (torn: boolean) => E.Either<StreamError, A>,
     server = this.server,
   ): TaskEither<StreamError, A> {
     return () =>

@@ -5,6 +5,8 @@
  *       created again in between shows another creation time.
  *   NC2. A consumer starts at a sequence that is known when it exists, so that its successor can
  *       start at the same place even when nothing was delivered.
+ *   NC3. A consumer starts behind a message. What that message is, is read after the consumer exists,
+ *       too: a tail that was lost and has grown again has the same sequences with other messages.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
@@ -12,7 +14,7 @@ import { AckPolicy, type ConsumerConfig, DeliverPolicy, nanos, nuid, ReplayPolic
 import { type StreamError, streamError } from '../../errors.js'
 import type { LogStart, ReadRequest } from '../../ports/event-log.js'
 import type { NatsLink } from './connection.js'
-import { thrownError } from './errors.js'
+import { apiCode, isApiError, thrownError } from './errors.js'
 import { isPattern, isStreamName } from './subjects.js'
 
 /** A consumer that nobody pulls from for so long disappears. */
@@ -25,6 +27,11 @@ export interface OpenedConsumer {
   readonly startSequence: number
   readonly streamCreatedAt: string
   readonly streamLastSequence: number
+  /**
+   * When the message that it starts behind was stored, in nanoseconds since 1970; undefined when it
+   * is not there, or not any more (NC3).
+   */
+  readonly behindStoredAt: string | undefined
 }
 
 type StartConfig = Pick<ConsumerConfig, 'deliver_policy' | 'opt_start_seq' | 'opt_start_time'>
@@ -60,12 +67,35 @@ export const requestProblem = (request: ReadRequest): StreamError | undefined =>
   return undefined
 }
 
-/** Creates a consumer that starts at `start`. */
+/** The server leaves zeros at the end of a fraction out. */
+const nanoseconds = (timestamp: string): string => {
+  const [seconds = '', fraction = ''] = timestamp.replace(/Z$/, '').split('.')
+  return `${Date.parse(`${seconds}Z`) / 1_000}${fraction.padEnd(9, '0')}`
+}
+
+const storedAt = async (
+  link: NatsLink,
+  stream: string,
+  sequence: number,
+): Promise<string | undefined> => {
+  if (sequence < 1) return undefined
+  try {
+    const message = await link.manager.streams.getMessage(stream, { seq: sequence })
+    return nanoseconds(message.timestamp)
+  } catch (thrown) {
+    // It may have been purged since; then there is nothing to compare.
+    if (isApiError(thrown, apiCode.messageNotFound)) return undefined
+    throw thrown
+  }
+}
+
+/** Creates a consumer that starts at `start`; `behind` is the sequence of the one in front, if known. */
 export const openConsumer =
   (
     link: NatsLink,
     request: ReadRequest,
     start: LogStart,
+    behind: number | undefined,
   ): TaskEither<StreamError, OpenedConsumer> =>
   async () => {
     try {
@@ -87,6 +117,11 @@ export const openConsumer =
         startSequence: consumer.delivered.stream_seq + 1,
         streamCreatedAt: stream.created,
         streamLastSequence: stream.state.last_seq,
+        behindStoredAt: await storedAt(
+          link,
+          request.stream,
+          behind ?? consumer.delivered.stream_seq,
+        ),
       })
     } catch (thrown) {
       return E.left(thrownError(`read stream ${request.stream}`, thrown))

@@ -41,6 +41,12 @@ export class DeliveryPosition {
   }
 }
 
+/** When a delivered message was stored, in nanoseconds since 1970, from its reply subject. */
+export const deliveryTime = (reply: string): string => {
+  const rest = reply.slice(prefixOf(reply).length)
+  return rest.split('.')[2] ?? ''
+}
+
 /** Everything in front of the stream sequence, or nothing for a subject of another form. */
 const prefixOf = (reply: string): string => {
   const tokens = reply.split('.')

@@ -24,6 +24,10 @@ export const apiCode = {
   storeFailed: 10077,
 } as const
 
+/** Whether the JetStream API refused with a code. */
+export const isApiError = (thrown: unknown, code: number): boolean =>
+  thrown instanceof NatsError && thrown.api_error?.err_code === code
+
 const startWithJetStream =
   'Start the server with `nats-server -js`, or add `jetstream {}` to its configuration.'
 const raiseLimits = 'Remove streams that are no longer needed, or raise the limits of the server.'

@@ -11,7 +11,6 @@ import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
 import {
   DiscardPolicy,
   millis,
-  NatsError,
   nanos,
   RetentionPolicy,
   StorageType,
@@ -22,7 +21,7 @@ import {
 import { type StreamError, streamError } from '../../errors.js'
 import type { EventLog, LogMessage, StreamConfig, StreamFacts } from '../../ports/event-log.js'
 import type { NatsLink } from './connection.js'
-import { apiCode, thrownError } from './errors.js'
+import { apiCode, isApiError, thrownError } from './errors.js'
 import { storedMessage } from './messages.js'
 import { SharedAckPublisher } from './publisher.js'
 import { openReader } from './reader.js'
@@ -89,9 +88,6 @@ const ask =
       return E.left(thrownError(doing, thrown))
     }
   }
-
-const isApiError = (thrown: unknown, code: number): boolean =>
-  thrown instanceof NatsError && thrown.api_error?.err_code === code
 
 const factsOf = ({ config, created, state }: StreamInfo): StreamFacts => ({
   name: config.name,

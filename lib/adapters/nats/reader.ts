@@ -5,7 +5,8 @@
  *       only when its number within the consumer is the next one, and a new consumer starts right
  *       behind the last message that was handed over.
  *   NV2. A stream that is not the one reading began on, or that has lost its tail, is the failure
- *       `lost`.
+ *       `lost`: also when the tail has grown again, unless the message that reading has come to was
+ *       purged meanwhile.
  *   NV3. Tries in a row without a message or heartbeat between them are bounded.
  *   NV4. After `close`, or after `onFailed`, nothing is called any more.
  *   NV5. A session's inbox is its own: nothing meant for an earlier consumer can be taken for its.
@@ -23,7 +24,7 @@ import {
   openConsumer,
   requestProblem,
 } from './consumer.js'
-import { DeliveryPosition } from './delivery.js'
+import { DeliveryPosition, deliveryTime } from './delivery.js'
 import { messageHeaders } from './messages.js'
 import { PullCredit, pullTiming } from './pull.js'
 
@@ -57,6 +58,10 @@ class PullReader implements LogReader {
   private readonly stopListening: () => void
   /** Where the next consumer starts; undefined until the first one exists. */
   private next: number | undefined
+  /** Reply subject of the message before `next`, once one was handed over. */
+  private handed: string | undefined
+  /** When the message before the first one was stored. */
+  private beganBehind: string | undefined
   private createdAt: string | undefined
   private lastSeen = 0
   private session: Session | undefined
@@ -130,7 +135,8 @@ class PullReader implements LogReader {
     const opening = this.openings
     const { next, request } = this
     const start: LogStart = next === undefined ? request.start : { at: 'sequence', sequence: next }
-    void openConsumer(this.link, request, start)().then(opened => {
+    const behind = next === undefined ? undefined : next - 1
+    void openConsumer(this.link, request, start, behind)().then(opened => {
       if (opening !== this.openings || this.closed) {
         if (E.isRight(opened)) dropConsumer(this.link, this.request.stream, opened.right.name)
       } else if (E.isRight(opened)) this.begin(opened.right)
@@ -150,6 +156,7 @@ class PullReader implements LogReader {
     }
     this.createdAt = opened.streamCreatedAt
     this.lastSeen = Math.max(this.lastSeen, opened.streamLastSequence)
+    if (this.next === undefined) this.beganBehind = opened.behindStoredAt
     this.next ??= opened.startSequence
     const inbox = createInbox()
     const session: Session = {
@@ -180,10 +187,18 @@ class PullReader implements LogReader {
       const text = `Stream ${stream} was removed and created again while it was read (${times}).`
       return streamError('lost', text, { next })
     }
-    if (opened.streamLastSequence >= this.lastSeen) return undefined
-    const ends = `up to ${this.lastSeen} and now ends at ${opened.streamLastSequence}`
-    const text = `Stream ${stream} held messages ${ends}.`
-    return streamError('lost', text, { next })
+    if (opened.streamLastSequence < this.lastSeen) {
+      const ends = `up to ${this.lastSeen} and now ends at ${opened.streamLastSequence}`
+      return streamError('lost', `Stream ${stream} held messages ${ends}.`, { next })
+    }
+    const { handed, next: start = 1 } = this
+    const was = handed === undefined ? this.beganBehind : deliveryTime(handed)
+    const is = opened.behindStoredAt
+    if (was === undefined || is === undefined || was === is) return undefined
+    const other = `holds another message ${start - 1} than before`
+    return streamError('lost', `Stream ${stream} ${other}: its tail was lost and written anew.`, {
+      next,
+    })
   }
 
   /** Asks for more if more is due. */
@@ -220,6 +235,7 @@ class PullReader implements LogReader {
     const sequence = this.position.streamSequence
     session.nextDelivery += 1
     this.next = sequence + 1
+    this.handed = message.reply
     if (sequence > this.lastSeen) this.lastSeen = sequence
     this.failures = 0
     session.credit.take(bytes)

@@ -14,6 +14,8 @@ export interface LocalRedisOptions {
   /** `maxmemory`, such as `4mb`. Default: none. */
   readonly memoryMax?: string
   readonly password?: string
+  /** Takes the command DEBUG, of local clients. */
+  readonly debug?: boolean
   /** Kept at the end when given. Default: a temporary one that is removed. */
   readonly dir?: string
   /** Default: a free one. */
@@ -88,6 +90,7 @@ const launch = async (
     appendfsync: options.appendFsync ?? 'everysec',
     'maxmemory-policy': options.policy ?? 'noeviction',
     ...(options.memoryMax === undefined ? {} : { maxmemory: options.memoryMax }),
+    ...(options.debug === true ? { 'enable-debug-command': 'local' } : {}),
     ...(options.password === undefined ? {} : { requirepass: options.password }),
   }
   const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value])
