@@ -114,6 +114,8 @@ export interface CoordinatorState {
   readonly retry: Retry
   readonly restarts: number
   readonly ordersDueAt: number
+  /** The newest generation that the store has given us; 0: none yet. */
+  readonly newest: Generation
   /** Orders that a worker has followed and this coordinator's store knows nothing of (O7). */
   readonly ahead: Ahead | undefined
 }

@@ -12,7 +12,7 @@
  *   O6. After `ended` or `fenced` nothing is done any more, whatever still comes in.
  *   O7. Terms, generations and epochs only rise. A worker that has followed a later term or generation than
  *       ours has heard our successor, or a store that has since gone back to an older state. If the store,
- *       asked afterwards, confirms our claim, or gives an epoch again, it has gone back: the job stops.
+ *       asked afterwards, confirms our claim, or gives a number again, it has gone back: the job stops.
  */
 import type { StreamError } from '../errors.js'
 import { absurd } from '../invariant.js'
@@ -62,6 +62,7 @@ export const initialCoordinator = (settings: CoordinatorSettings): CoordinatorSt
   retry: initialRetry(settings.restart),
   restarts: 0,
   ordersDueAt: 0,
+  newest: 0,
   ahead: undefined,
 })
 
@@ -271,6 +272,8 @@ const onGenerationBegun = (
 ): CoordinatorStep => {
   if (state.phase.type !== 'beginning') return [state, []]
   const { generation, restore } = event
+  if (generation <= state.newest)
+    return onStoreLost(state, wentBack(`gave generation ${generation} again`), event.now)
   const misfit = restore === undefined ? undefined : misfitOf(state.settings, restore)
   if (misfit !== undefined) {
     const [next, effects] = stop(state, 'failed', misfit, event.now)
@@ -278,7 +281,11 @@ const onGenerationBegun = (
     return [next, [{ type: 'note', note }, ...effects]]
   }
   const [next, effects] = assemble(
-    { ...state, phase: { type: 'assembling', generation, restore, mailboxes: false } },
+    {
+      ...state,
+      newest: generation,
+      phase: { type: 'assembling', generation, restore, mailboxes: false },
+    },
     event.now,
   )
   return [

@@ -54,3 +54,11 @@ test('O7: a checkpoint number that is given again stops the job, and breaks noth
   of.step({ type: 'epoch-allocated', generation: 1, epoch: 3 })
   t.true(isLost(of))
 })
+
+test('O7: so does a generation that is given again', t => {
+  const of = new Coordination().runs(4)
+  of.tells('a/0', 4, { phase: 'failed' })
+  of.tick(of.now + 1_001)
+  of.step({ type: 'generation-begun', generation: 4, restore: undefined })
+  t.true(isLost(of))
+})

@@ -23,7 +23,6 @@ export const sometimes = [
   'barrier superseded another',
   'checkpoint aborted: timeout',
   'checkpoint aborted: declined',
-  'checkpoint of a job without a failure in it',
   'dead letter',
   'log restarted',
   'memory streams lost',

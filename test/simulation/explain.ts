@@ -1,5 +1,6 @@
 /** One seed, told event by event, and shrunk if it breaks a promise. */
 import { describeFault } from './faults.js'
+import { drawShape } from './random-job.js'
 import { runSeed } from './seed.js'
 import { shrunk } from './shrink.js'
 
@@ -24,6 +25,7 @@ export const explain = async (seed: number): Promise<number> => {
   for (const fault of small.faults) console.log(`  ${describeFault(fault)}`)
   for (const { rule, facts, atMs } of violations)
     console.log(`${rule} at ${atMs.toFixed(3)} ms: ${facts}`)
-  console.log(`as a regression: ${JSON.stringify(small)}`)
+  const regression = { why: violations[0]?.facts ?? '', seed, shape: drawShape(seed), faults: small.faults }
+  console.log(`as a regression: ${JSON.stringify(regression)}`)
   return 1
 }

@@ -20,7 +20,9 @@ import * as E from 'fp-ts/lib/Either.js'
 import type { PublishOptions, PublishOutcome } from '../../lib/ports/event-log.js'
 import { generationOfStream } from '../../lib/protocol/addresses.js'
 import { decodeFrame } from '../../lib/protocol/frame.js'
+import type { Epoch } from '../../lib/protocol/ids.js'
 import type { Manifest } from '../../lib/protocol/manifest.js'
+import { ToCoordinator } from '../../lib/protocol/messages.js'
 import { SourcePosition } from '../../lib/protocol/source-position.js'
 import { decodeSnapshot, type ExpectedSection, type Snapshot } from '../../lib/state/snapshot.js'
 import { memoryCodec } from '../support/memory-codec.js'
@@ -55,6 +57,7 @@ export class Observer {
   readonly #contents = new Map<number, string>()
   readonly #counts = new Map<string, string>()
   readonly #barriers = new Map<string, number>()
+  readonly #mailboxes = new Map<string, Map<string, Epoch>>()
 
   constructor(
     private readonly shape: Shape,
@@ -134,6 +137,41 @@ export class Observer {
     if (header.epoch <= before)
       this.broken('I7', `barrier ${header.epoch} after ${before} on ${subject}`)
     this.#barriers.set(subject, header.epoch)
+    this.#noticeSuperseded(subject, header.epoch)
+  }
+
+  /** A newer barrier comes before an older one has come on every channel of the mailbox. */
+  #noticeSuperseded(subject: string, epoch: Epoch): void {
+    const mailbox = subject.split('.').slice(0, 6).join('.')
+    const channels = this.#mailboxes.get(mailbox) ?? new Map<string, Epoch>()
+    this.#mailboxes.set(mailbox, channels)
+    const newest = Math.max(0, ...channels.values())
+    const [, , , , chain = ''] = mailbox.split('.')
+    const writers = this.#writersOf(chain)
+    const reached = [...channels.values()].filter(one => one === newest).length
+    if (newest > 0 && epoch > newest && reached < writers)
+      count(this.counters, 'barrier superseded another')
+    channels.set(subject, epoch)
+  }
+
+  #writersOf(chain: string): number {
+    const { chains } = this.world.plan
+    const inputs = chains.find(({ id }) => id === chain)?.inputs ?? []
+    return inputs.reduce(
+      (sum, { from }) => sum + (chains.find(({ id }) => id === from)?.parallelism ?? 0),
+      0,
+    )
+  }
+
+  /** A beat on its way to the coordinator. */
+  onBeat(payload: Uint8Array): void {
+    const beat = ToCoordinator.decode(JSON.parse(decoder.decode(payload)))
+    if (E.isLeft(beat) || beat.right.type !== 'beat') return
+    const generation = this.world.redis.metas.get(this.world.plan.job)?.generation ?? 0
+    for (const { reports } of beat.right.subtasks)
+      for (const { part } of reports)
+        if (part.generation < generation || part.epoch < this.#latest)
+          count(this.counters, 'late report')
   }
 
   #onOutput(subject: string, payload: Uint8Array, { headers }: PublishOptions): void {
@@ -162,7 +200,10 @@ export class Observer {
     ids.set(id, times)
     if (!this.reference.outputs.get(sink)?.has(id))
       this.broken('I6', `${id} is no output of ${sink}`)
-    if (this.shape.mode !== 'exactly-once') return
+    if (this.shape.mode !== 'exactly-once') {
+      if (times > 1) count(this.counters, 'at least once: a record came twice')
+      return
+    }
     if (times > 1) this.broken('I6', `${id} is ${times} times in ${sink}`)
     if (item.m === '') return
     const place = `${item.m} ${item.c}`

@@ -35,7 +35,7 @@ export interface SourceShape {
   readonly records: number
   readonly bounded: boolean
   /** Numbers of messages that are no valid records. */
-  readonly poison: ReadonlySet<number>
+  readonly poison: readonly number[]
   /** Virtual milliseconds over which a stream's messages arrive; 0: they are there from the start. */
   readonly overMs: number
 }
@@ -102,9 +102,9 @@ export const drawShape = (seed: number): Shape => {
 const drawSource = (random: Prng, node: number, bounded: boolean): SourceShape => {
   const type = bounded && random.chance(0.2) ? 'iterable' : 'stream'
   const records = between(random, 8, 40)
-  const poison = new Set<number>()
+  const poison: number[] = []
   if (type === 'stream' && random.chance(0.3))
-    for (let bad = between(random, 1, 3); bad > 0; bad -= 1) poison.add(random.below(records))
+    for (let bad = between(random, 1, 3); bad > 0; bad -= 1) poison.push(random.below(records))
   const overMs = type === 'stream' && random.chance(0.85) ? between(random, 600, 1_600) : 0
   return { node, type, records, bounded, poison, overMs }
 }

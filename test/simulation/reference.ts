@@ -32,7 +32,7 @@ export const referenceOf = (shape: Shape): Reference => {
   const run = new Run(shape)
   for (const [origin, source] of shape.sources.entries()) {
     for (const item of itemsOf(source, origin)) {
-      if (source.poison.has(item.n)) run.refuse(shape.nodes[source.node], `@${item.n + 1}`)
+      if (source.poison.includes(item.n)) run.refuse(shape.nodes[source.node], `@${item.n + 1}`)
       else run.leave(source.node, item)
     }
   }

@@ -5,9 +5,10 @@ import { drawShape, type Shape } from './random-job.js'
 import { referenceOf } from './reference.js'
 import { SimWorld } from './world.js'
 
-/** A seed, and the faults that it is run with where they are not the ones it draws. */
+/** A seed, and what it is run with where that is not what it draws. */
 export interface Case {
   readonly seed: number
+  readonly shape?: Shape | undefined
   readonly faults?: readonly Fault[] | undefined
 }
 
@@ -26,11 +27,11 @@ process.on('unhandledRejection', thrown => onStray(thrown))
 
 /** Runs one seed to its end. `counters` are added to. */
 export const runSeed = async (
-  { seed, faults: given }: Case,
+  { seed, shape: givenShape, faults: given }: Case,
   counters: Map<string, number>,
   trace?: (line: string) => void,
 ): Promise<SeedResult> => {
-  const shape = drawShape(seed)
+  const shape = givenShape ?? drawShape(seed)
   const faults = given ?? drawFaults(seed)
   const reference = referenceOf(shape)
   trace?.(`shape: ${describeShape(shape)}`)

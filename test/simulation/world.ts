@@ -1,6 +1,7 @@
 /** A random job among faults: what a seed stands for, run to its end in virtual time. */
 import * as E from 'fp-ts/lib/Either.js'
 import type { PublishOutcome } from '../../lib/ports/event-log.js'
+import { coordinatorSubject } from '../../lib/protocol/addresses.js'
 import { exponentialDelay } from '../../lib/protocol/retry.js'
 import { type Connection, coordinatorRole, JobWorld } from '../support/memory-job.js'
 import type { MemoryRedisBackup } from '../support/memory-redis.js'
@@ -34,6 +35,8 @@ type Timed = Exclude<Fault, { kind: 'bus' | 'wire' }>
 
 const backupEveryMs = 100
 const producerRetryMs = 10
+/** Control messages are read in every so many seeds: it takes time. */
+const watchedSeeds = 8
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
@@ -181,7 +184,7 @@ export class SimWorld {
         const [n] = waiting
         let isStored = false
         if (n !== undefined) {
-          const text = source.poison.has(n) ? `poison ${n}` : JSON.stringify(itemOf(origin, n))
+          const text = source.poison.includes(n) ? `poison ${n}` : JSON.stringify(itemOf(origin, n))
           isStored = job.broker.publish(subject, encoder.encode(text), {}).type === 'stored'
           if (isStored) waiting.shift()
         }
@@ -263,8 +266,7 @@ export class SimWorld {
     const { faults, trace } = this.#options
     for (const fault of faults) {
       trace?.(`planned: ${describeFault(fault)}`)
-      if (fault.kind === 'bus') this.#troubleBus(fault)
-      else if (fault.kind === 'wire') continue
+      if (fault.kind === 'bus' || fault.kind === 'wire') continue
       else if (fault.when.type === 'time') {
         const { atMs } = fault.when
         this.job.time.after(atMs, () => this.#strike(fault, undefined))
@@ -273,6 +275,7 @@ export class SimWorld {
         this.#waiting.set(key, [...(this.#waiting.get(key) ?? []), fault])
       }
     }
+    this.#routeBus(faults.find(fault => fault.kind === 'bus'))
     if (!faults.some(({ kind }) => kind === 'store-back')) return
     const { redis, time } = this.job
     const backUp = (): void => {
@@ -282,15 +285,20 @@ export class SimWorld {
     backUp()
   }
 
-  #troubleBus(fault: Extract<Fault, { kind: 'bus' }>): void {
+  #routeBus(fault: Extract<Fault, { kind: 'bus' }> | undefined): void {
     const { seed } = this.#options
     const drawn = new Map<string, () => number>()
-    this.job.office.fate = subject => {
-      if (this.#healed) return [0]
-      const known = drawn.get(subject)
-      const place = drawsAt(seed, `bus ${subject}`)
-      const next = known ?? (() => place.next())
-      if (known === undefined) drawn.set(subject, next)
+    const toCoordinator = coordinatorSubject(this.job.plan.job)
+    const isWatched = seed % watchedSeeds === 0
+    this.job.office.fate = (subject, payload) => {
+      if (isWatched && subject === toCoordinator) this.observer.onBeat(payload)
+      if (this.#healed || fault === undefined) return [0]
+      let next = drawn.get(subject)
+      if (next === undefined) {
+        const place = drawsAt(seed, `bus ${subject}`)
+        next = () => place.next()
+        drawn.set(subject, next)
+      }
       if (next() < fault.loss) return []
       const late = next() < fault.lateness ? next() * fault.lateMs : 0
       return next() < fault.doubling ? [late, next() * fault.lateMs] : [late]
