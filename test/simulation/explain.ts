@@ -25,7 +25,12 @@ export const explain = async (seed: number): Promise<number> => {
   for (const fault of small.faults) console.log(`  ${describeFault(fault)}`)
   for (const { rule, facts, atMs } of violations)
     console.log(`${rule} at ${atMs.toFixed(3)} ms: ${facts}`)
-  const regression = { why: violations[0]?.facts ?? '', seed, shape: drawShape(seed), faults: small.faults }
+  const regression = {
+    why: violations[0]?.facts ?? '',
+    seed,
+    shape: drawShape(seed),
+    faults: small.faults,
+  }
   console.log(`as a regression: ${JSON.stringify(regression)}`)
   return 1
 }

@@ -18,7 +18,12 @@ export interface Regression {
 }
 
 // Written by `explain`, so that looking at the frame is enough: what is in it is this folder's own.
-const Frame = t.type({ why: t.string, seed: t.number, shape: t.UnknownRecord, faults: t.UnknownArray })
+const Frame = t.type({
+  why: t.string,
+  seed: t.number,
+  shape: t.UnknownRecord,
+  faults: t.UnknownArray,
+})
 
 const isRegression = (value: unknown): value is Regression => Frame.is(value)
 
