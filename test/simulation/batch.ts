@@ -1,4 +1,5 @@
 /** Many seeds in one process: what came of them, added up. */
+import { takeUses } from './forbidden.js'
 import type { Violation } from './observer.js'
 import { runSeed } from './seed.js'
 
@@ -26,9 +27,9 @@ export const runBatch = async (from: number, seeds: number): Promise<Batch> => {
     recoveries += Math.max(0, result.recoveries)
     virtualMs += result.virtualMs
     hash = (Math.imul(hash, 31) + result.hash) >>> 0
-    const timers = process.getActiveResourcesInfo().filter(name => name === 'Timeout')
-    const open = timers.length > 0 ? [{ rule: 'I14', facts: 'a real timer is left', atMs: 0 }] : []
-    const violations = [...result.violations, ...open]
+    const uses = takeUses()
+    const real = uses.length > 0 ? [{ rule: 'I14', facts: `really: ${uses[0]}`, atMs: 0 }] : []
+    const violations = [...result.violations, ...real]
     if (violations.length > 0) failed.push({ seed, violations })
   }
   return {

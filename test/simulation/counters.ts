@@ -26,6 +26,7 @@ export const sometimes = [
   'dead letter',
   'log restarted',
   'memory streams lost',
+  'log cut off',
   'log full',
   'store down',
   'store out of memory',

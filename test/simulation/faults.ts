@@ -57,6 +57,8 @@ export type Fault =
       readonly of: number
       readonly messages: number
     }
+  /** Cut off for a while, and back with all that it had. */
+  | { readonly kind: 'log-down'; readonly when: When; readonly forMs: number }
   | { readonly kind: 'log-full'; readonly when: When; readonly forMs: number }
   | {
       readonly kind: 'store-down' | 'store-oom' | 'store-readonly' | 'store-loading'
@@ -97,6 +99,7 @@ const kinds: readonly (readonly [FaultKind, number])[] = [
   ['unanswered', 2],
   ['throw', 2],
   ['log-restart', 1.5],
+  ['log-down', 1],
   ['log-full', 1],
   ['store-down', 1],
   ['store-oom', 0.5],
@@ -180,6 +183,7 @@ const drawFault = (random: Prng, kind: FaultKind): Fault => {
     case 'throw':
     case 'expire':
       return { kind, when }
+    case 'log-down':
     case 'log-full':
     case 'store-down':
     case 'store-oom':

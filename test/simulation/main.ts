@@ -47,6 +47,8 @@ const wholeNumber = (text: string): number => {
 }
 
 const batchSeeds = 50
+/** Nearly all of a seed is garbage after it: a larger young generation makes runs a sixth faster. */
+const youngMebibytes = 64
 /** With fewer seeds something rare may well not happen. */
 const seedsForCounters = 5_000
 
@@ -61,7 +63,9 @@ const runAll = async (
   for (let at = from; at < from + seeds; at += batchSeeds) starts.push(at)
   let stop = false
   const work = async (): Promise<void> => {
-    const child = fork(fileURLToPath(new URL('./child.js', import.meta.url)))
+    const child = fork(fileURLToPath(new URL('./child.js', import.meta.url)), {
+      execArgv: [`--max-semi-space-size=${youngMebibytes}`],
+    })
     try {
       for (let at = starts.shift(); at !== undefined && !stop; at = starts.shift()) {
         const batch = await ask(child, at, Math.min(batchSeeds, from + seeds - at))

@@ -439,6 +439,10 @@ export class SimWorld {
       case 'log-tail':
         this.#loseTail(fault.of, fault.messages)
         return
+      case 'log-down':
+        this.count('log cut off')
+        this.#hold('log-down', fault.forMs, down => job.broker.setDown(down))
+        return
       case 'log-full':
         this.count('log full')
         this.#hold('log-full', fault.forMs, full => job.broker.setFull(full))
