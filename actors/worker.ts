@@ -176,6 +176,7 @@ export class WorkerActor {
       jobId: this.protocol.jobId,
       term: this.protocol.term,
       highest: this.protocol.highest,
+      deployedBy: this.protocol.deployedBy,
       subtasks: this.subtasks.map(s => s.state),
       stopped: this.stopped,
     }

@@ -11,8 +11,9 @@
  *   O5. `finished` needs a completed final checkpoint whose output every subtask has published.
  *   O6. After `ended` or `fenced` nothing is done any more, whatever still comes in.
  *   O7. Terms, generations and epochs only rise. A worker that has followed a later term or generation than
- *       ours has heard our successor, or a store that has since gone back to an older state. If the store,
- *       asked afterwards, confirms our claim, or gives a number again, it has gone back: the job stops.
+ *       ours, or the same generation in another term, has heard our successor, or a store that has since gone
+ *       back to an older state. If the store, asked afterwards, confirms our claim, or gives a number again,
+ *       it has gone back: the job stops.
  */
 import type { StreamError } from '../errors.js'
 import { absurd } from '../invariant.js'
@@ -209,7 +210,9 @@ const onRenewed = (
 const aheadOf = (state: CoordinatorState, beat: Beat, now: number): CoordinatorState['ahead'] => {
   const { settings, phase, ahead } = state
   if (ahead !== undefined || !('generation' in phase) || beat.jobId !== settings.jobId) return ahead
-  if (beat.term <= settings.term && beat.highest <= phase.generation) return undefined
+  const { highest, deployedBy } = beat
+  const isAnother = highest === phase.generation && deployedBy !== settings.term
+  if (beat.term <= settings.term && highest <= phase.generation && !isAnother) return undefined
   return { worker: beat.worker, term: beat.term, generation: beat.highest, since: now }
 }
 

@@ -75,6 +75,8 @@ export const Beat = t.readonly(
     jobId: t.union([t.undefined, t.string]),
     term: t.number,
     highest: t.number,
+    /** The term in which the highest generation was deployed here. */
+    deployedBy: t.number,
     subtasks: t.readonlyArray(SubtaskState),
     /** The worker has been told to stop and has let go of everything. */
     stopped: t.boolean,

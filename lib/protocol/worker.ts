@@ -25,6 +25,8 @@ export interface WorkerProtocol {
   readonly generation: Generation
   /** Highest generation ever deployed here. */
   readonly highest: Generation
+  /** The term in which it was. */
+  readonly deployedBy: Term
   readonly running: boolean
   readonly triggered: Epoch
   readonly completed: Epoch
@@ -59,6 +61,7 @@ export const initialWorker: WorkerProtocol = {
   term: 0,
   generation: 0,
   highest: 0,
+  deployedBy: 0,
   running: false,
   triggered: 0,
   completed: 0,
@@ -125,6 +128,7 @@ const follow = (
       ...state,
       generation,
       highest: generation,
+      deployedBy: orders.term,
       running: false,
       triggered: restored,
       completed: restored,

@@ -71,6 +71,7 @@ export const beatOf = (worker: string, more: Partial<Beat> = {}): Beat => ({
   jobId: undefined,
   term: 0,
   highest: 0,
+  deployedBy: 0,
   subtasks: [],
   stopped: false,
   ...more,

@@ -24,6 +24,17 @@ test('O7: so does one that has followed a later term', t => {
   t.true(isLost(of))
 })
 
+test('O7: so does one that has followed this generation in another term', t => {
+  const of = new Coordination().runs(4)
+  of.now = 10
+  of.beat('w1', { jobId, term: settings.term, highest: 4, deployedBy: settings.term })
+  of.step({ type: 'renewed', askedAt: 11 }, 12)
+  t.is(of.phase, 'running')
+  of.beat('w1', { jobId, term: settings.term, highest: 4, deployedBy: settings.term - 1 })
+  of.step({ type: 'renewed', askedAt: 13 }, 14)
+  t.true(isLost(of))
+})
+
 test('O7: a claim that was confirmed before the worker was heard of proves nothing', t => {
   const of = new Coordination().runs(4)
   of.now = 10

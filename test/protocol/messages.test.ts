@@ -22,6 +22,7 @@ const beat: Beat = {
   jobId: 'id',
   term: 2,
   highest: 3,
+  deployedBy: 2,
   subtasks: [
     {
       subtask: '__proto__/0',
