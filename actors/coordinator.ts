@@ -5,7 +5,7 @@
  * to ask a server that does not answer.
  */
 import * as E from 'fp-ts/lib/Either.js'
-import type { StreamError } from '../lib/errors.js'
+import { type StreamError, streamError } from '../lib/errors.js'
 import type { Plan } from '../lib/job/plan.js'
 import type { ControlBus } from '../lib/ports/control-bus.js'
 import type { EventLog } from '../lib/ports/event-log.js'
@@ -260,7 +260,12 @@ export class CoordinatorActor {
     if (E.isLeft(streams)) return streams
     for (const stream of streams.right) {
       const generation = generationOfStream(plan.job, stream)
-      if (generation === undefined || generation >= below) continue
+      if (generation === undefined) continue
+      if (generation >= below) {
+        // What lies in it would be taken for this generation's.
+        this.dispatch({ type: 'mailboxes-ahead', stream })
+        return E.left(streamError('conflict', `there is a mailbox ${stream} already`))
+      }
       const removed = await ports.log.remove(stream)()
       if (E.isLeft(removed)) return removed
     }

@@ -116,15 +116,13 @@ export interface CoordinatorState {
   readonly ordersDueAt: number
   /** The newest generation that the store has given us; 0: none yet. */
   readonly newest: Generation
-  /** Orders that a worker has followed and this coordinator's store knows nothing of (O7). */
+  /** Found: what this coordinator's store knows nothing of (O7). */
   readonly ahead: Ahead | undefined
 }
 
-/** What a worker has heard, beyond what the store has handed out; and when it was heard of. */
+/** A trace of orders beyond what the store has given out, in words; and when it was found. */
 export interface Ahead {
-  readonly worker: WorkerId
-  readonly term: Term
-  readonly generation: Generation
+  readonly what: string
   readonly since: number
 }
 
@@ -144,6 +142,8 @@ export type CoordinatorEvent = { readonly now: number; readonly random: number }
       readonly generation: Generation
       readonly error: StreamError
     }
+  /** There were mailboxes already, of this generation or of later ones. */
+  | { readonly type: 'mailboxes-ahead'; readonly stream: string }
   | { readonly type: 'beat'; readonly beat: Beat }
   | { readonly type: 'heartbeat'; readonly worker: WorkerId; readonly lagMs: number }
   | { readonly type: 'worker-exited'; readonly worker: WorkerId; readonly reason: string }

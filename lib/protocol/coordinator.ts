@@ -11,9 +11,9 @@
  *   O5. `finished` needs a completed final checkpoint whose output every subtask has published.
  *   O6. After `ended` or `fenced` nothing is done any more, whatever still comes in.
  *   O7. Terms, generations and epochs only rise. A worker that has followed a later term or generation than
- *       ours, or the same generation in another term, has heard our successor, or a store that has since gone
- *       back to an older state. If the store, asked afterwards, confirms our claim, or gives a number again,
- *       it has gone back: the job stops.
+ *       ours, or the same generation in another term, and a mailbox of a generation that is only now begun,
+ *       are our successor's, or a store's that has since gone back to an older state. If the store, asked
+ *       afterwards, confirms our claim, or if it gives a number again, it has gone back: the job stops.
  */
 import type { StreamError } from '../errors.js'
 import { absurd } from '../invariant.js'
@@ -106,6 +106,10 @@ const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorSt
       return generationOf(state) === event.generation
         ? fail(state, `its mailboxes could not be made: ${event.error.message}`, false, event)
         : [state, []]
+    case 'mailboxes-ahead': {
+      const ahead = { what: `the generation of mailbox ${event.stream}`, since: event.now }
+      return [{ ...state, ahead: state.ahead ?? ahead }, []]
+    }
     case 'beat':
       return onBeat(state, event.beat, event)
     case 'heartbeat':
@@ -201,9 +205,7 @@ const onRenewed = (
 ): CoordinatorStep => {
   const { ahead } = state
   if (ahead === undefined || askedAt <= ahead.since) return [state, []]
-  const { worker, term, generation } = ahead
-  const fact = `knows nothing of term ${term}, generation ${generation}, which worker ${worker} has heard of`
-  return onStoreLost(state, wentBack(fact), now)
+  return onStoreLost(state, wentBack(`knows nothing of ${ahead.what}`), now)
 }
 
 /** O7. Before the first generation is known nothing can be compared; the next beat is. */
@@ -213,7 +215,8 @@ const aheadOf = (state: CoordinatorState, beat: Beat, now: number): CoordinatorS
   const { highest, deployedBy } = beat
   const isAnother = highest === phase.generation && deployedBy !== settings.term
   if (beat.term <= settings.term && highest <= phase.generation && !isAnother) return undefined
-  return { worker: beat.worker, term: beat.term, generation: beat.highest, since: now }
+  const what = `term ${beat.term}, generation ${highest}, which worker ${beat.worker} has heard of`
+  return { what, since: now }
 }
 
 const isEnding = (phase: Phase): boolean =>

@@ -73,3 +73,12 @@ test('O7: so does a generation that is given again', t => {
   of.step({ type: 'generation-begun', generation: 4, restore: undefined })
   t.true(isLost(of))
 })
+
+test('O7: so does a mailbox of a generation that is only now begun', t => {
+  const of = new Coordination()
+  of.step({ type: 'started' })
+  of.step({ type: 'generation-begun', generation: 4, restore: undefined })
+  of.step({ type: 'mailboxes-ahead', stream: 'SLUICE_job_G4_b_0' }, 10)
+  of.step({ type: 'renewed', askedAt: 11 }, 12)
+  t.true(isLost(of))
+})

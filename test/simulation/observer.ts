@@ -379,6 +379,7 @@ export class Observer {
   /** The store has gone back: what it knows now counts. */
   forget(): void {
     this.#latest = this.world.redis.metas.get(this.world.plan.job)?.latest ?? 0
+    this.#barriers.clear()
   }
 
   /** The log is about to lose an output's messages above a sequence. */
