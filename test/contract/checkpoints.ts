@@ -247,4 +247,16 @@ export const endings = (fact: Fact): void => {
     await right(t, jobs.release(claim, 'run-a'))
     t.like(await right(t, jobs.describe(job)), { status: 'finished', heldBy: undefined })
   })
+
+  fact('an end that is refused leaves the job in the list', async (t, stores) => {
+    const job = jobName()
+    const { jobs } = stores
+    const { claim } = await begin(t, stores, job)
+    await right(t, jobs.end(claim, 'failed', {}))
+    await left(t, 'fenced', jobs.end(claim, 'canceled', { ttlMs: 30 }))
+    await stores.elapse(40)
+    t.like(await right(t, jobs.describe(job)), { status: 'failed' })
+    const listed = await right(t, jobs.list())
+    t.true(listed.some(record => record.job === job))
+  })
 }

@@ -122,7 +122,51 @@ const restarts = (fact: Fact): void => {
     t.true(outcomes.filter(({ type }) => type === 'stored').length <= lastSequence)
     t.deepEqual(await publish(log, 'f.a'), { type: 'stored', sequence: lastSequence + 1 })
   })
+
+  fact('publishes across a restart are stored in order of calls, none twice', async (t, server) => {
+    await streams(server.log)
+    const outcomes = await publishAcross(server)
+    const stored = (await texts(t, server.log)).map(Number)
+    t.deepEqual(
+      stored,
+      [...new Set(stored)].sort((a, b) => a - b),
+    )
+    const told = outcomes.flatMap(({ type }, n) => (type === 'stored' ? [n] : []))
+    t.deepEqual(
+      told.filter(n => !stored.includes(n)),
+      [],
+    )
+    t.true(outcomes.every(outcome => outcome.type === 'stored' || isUnknown(kind(outcome))))
+    t.log(`${outcomes.length - stored.length} lost, ${stored.length - told.length} stored untold`)
+  })
 }
+
+/**
+ * Publishes with twenty under way, across a restart, until enough is stored after it. Gives the
+ * outcomes in order of calls.
+ */
+const publishAcross = (server: LogServer): Promise<readonly PublishOutcome[]> =>
+  new Promise((resolve, reject) => {
+    const outcomes: PublishOutcome[] = []
+    let [called, told, storedAfter] = [0, 0, 0]
+    let isBack = false
+    const restart = async (): Promise<void> => {
+      await server.restart()
+      isBack = true
+    }
+    const one = (): void => {
+      const n = called++
+      server.log.publish('f.a', bytes(`${n}`), {}, outcome => {
+        outcomes[n] = outcome
+        told += 1
+        if (isBack && outcome.type === 'stored') storedAfter += 1
+        if (told === 300) restart().catch(reject)
+        if (storedAfter < 200) one()
+        else if (told === called) resolve(outcomes)
+      })
+    }
+    for (let n = 0; n < 20; n += 1) one()
+  })
 
 const readersOverRestarts = (fact: Fact): void => {
   fact('readers go on after a restart, no gap and no repeat', async (t, server) => {

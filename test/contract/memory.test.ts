@@ -42,20 +42,33 @@ const openLog = async (_t: ExecutionContext) => {
   return memoryEventLog(new MemoryBroker(time), wire)
 }
 
+/** Resolves when the process has noticed what became of its connection, and has made another. */
+const noticed = (wire: MemoryWire) => () =>
+  new Promise<void>(resolve => wire.bring(() => wire.bring(resolve)))
+
 const openLogServer = async (_t: ExecutionContext): Promise<LogServer> => {
   const { time, wire } = flowing()
   const broker = new MemoryBroker(time)
   const log = memoryEventLog(broker, wire)
+  const reconnected = noticed(wire)
   return {
     log,
     bus: memoryControlBus(new MemoryPostOffice(), wire),
     restart: async ({ loseAbove, meanwhile } = {}) => {
-      broker.setDown(true)
-      broker.restart(loseAbove === undefined ? {} : { loseAbove })
-      await meanwhile?.(async (subject, text) => void broker.put(subject, text))
-      broker.setDown(false)
+      const lost = loseAbove === undefined ? {} : { loseAbove }
+      if (meanwhile === undefined) broker.restart(lost)
+      else {
+        broker.setDown(true)
+        broker.restart(lost)
+        await meanwhile(async (subject, text) => void broker.put(subject, text))
+        broker.setDown(false)
+      }
+      await reconnected()
     },
-    setDown: async down => broker.setDown(down),
+    setDown: async down => {
+      broker.setDown(down)
+      if (!down) await reconnected()
+    },
     setHung: async hung => broker.setHung(hung),
     setFull: async full => broker.setFull(full),
     dropConsumers: async stream => broker.dropConsumers(stream),
@@ -67,17 +80,27 @@ const openStoreServer = async (_t: ExecutionContext): Promise<StoreServer> => {
   const redis = new MemoryRedis(time)
   const { hooks } = wire.options
   const snapshots = memorySnapshotStore(redis, wire)
+  const reconnected = noticed(wire)
   return {
     jobs: memoryJobStore(redis, wire),
     snapshots,
     elapse: ms => new Promise(resolve => time.after(ms, resolve)),
-    restart: async () => redis.restart(),
-    setDown: async down => redis.setDown(down),
+    restart: async () => {
+      redis.restart()
+      await reconnected()
+    },
+    setDown: async down => {
+      redis.setDown(down)
+      if (!down) await reconnected()
+    },
     setHung: async hung => redis.setHung(hung),
     setMode: async mode => redis.setMode(mode),
     backup: async () => {
       const backup = redis.backup()
-      return async () => redis.restore(backup)
+      return async () => {
+        redis.restore(backup)
+        await reconnected()
+      }
     },
     expireNow: async filter => redis.expireNow(filter),
     keys: async () => new Map(redis.keys().map(({ key, ttlMs }) => [key, ttlMs])),

@@ -267,10 +267,6 @@ const end = (
   const { job } = claim
   const checked = check(redis, claim)
   const { meta } = checked
-  // A step of its own, which asks for less than the end itself.
-  if (ttlMs !== undefined && meta?.term === claim.term && meta.jobId === claim.jobId)
-    redis.listed.set(job, redis.time.now + Math.ceil(ttlMs))
-  if (ttlMs !== undefined && torn) return E.right(undefined)
   if ('error' in checked) {
     const repeated =
       meta !== undefined &&
@@ -281,6 +277,9 @@ const end = (
     if (!repeated) return E.left(checked.error)
   }
   if (meta === undefined) return E.left(lost(job, 'record'))
+  // A step of its own.
+  if (ttlMs !== undefined) redis.listed.set(job, redis.time.now + Math.ceil(ttlMs))
+  if (ttlMs !== undefined && torn) return E.right(undefined)
   redis.leases.delete(job)
   Object.assign(meta, { status, reason, ended: ttlMs === undefined ? 'kept' : 'expires' })
   if (ttlMs === undefined) return E.right(undefined)

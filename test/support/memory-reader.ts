@@ -7,6 +7,7 @@
  */
 import * as E from 'fp-ts/lib/Either.js'
 import { requestProblem } from '../../lib/adapters/nats/consumer.js'
+import { pullTiming } from '../../lib/adapters/nats/pull.js'
 import { readerRetry } from '../../lib/adapters/nats/reader.js'
 import { type StreamError, streamError } from '../../lib/errors.js'
 import type { LogMessage, LogReader, ReadRequest } from '../../lib/ports/event-log.js'
@@ -44,6 +45,7 @@ export class MemoryReader implements LogReader {
   private lastSeen = 0
   private openings = 0
   private failures = 0
+  private begunAt = 0
   private paused = false
   private closed = false
   private awake = false
@@ -61,9 +63,10 @@ export class MemoryReader implements LogReader {
     private readonly wire: MemoryWire,
     private readonly request: ReadRequest,
   ) {
-    this.stopListening = broker.server.listen({
+    this.stopListening = wire.linkTo(broker.server).listen({
       onCut: () => this.endSession(),
-      onUp: () => this.enter(() => (this.stream === undefined ? this.open() : this.wake())),
+      onUp: () => this.open(),
+      onGoOn: () => this.wake(),
     })
     broker.consumersDropped.add(this.onDropped)
     const problem = requestProblem(request)
@@ -152,6 +155,7 @@ export class MemoryReader implements LogReader {
     this.next = start
     this.cursor = start
     this.stream = stream
+    this.begunAt = this.wire.options.time.now
     stream.watchers.add(this.watcher)
     this.ask()
   }
@@ -231,6 +235,10 @@ export class MemoryReader implements LogReader {
   }
 
   private tryAgain(error: StreamError): void {
+    const { time } = this.wire.options
+    // A heartbeat shows that a consumer works, also when it has nothing to deliver.
+    const wasAlive = this.stream !== undefined && time.now >= this.begunAt + pullTiming.heartbeatMs
+    if (wasAlive) this.failures = 0
     this.endSession()
     if (this.broker.server.isDown) return
     this.failures += 1
@@ -241,7 +249,7 @@ export class MemoryReader implements LogReader {
     }
     const opening = this.openings
     const waitMs = Math.min(readerRetry.waitMs * 2 ** (this.failures - 1), readerRetry.waitMaxMs)
-    this.wire.options.time.after(waitMs, () =>
+    time.after(waitMs, () =>
       this.enter(() => {
         if (opening === this.openings) this.open()
       }),

@@ -1,11 +1,13 @@
 /** Whether a server in memory runs, and what its clients notice when it does not. */
 
-/** A client's connection, as the server's end of it. */
+/** Who must know what becomes of a server, or of the connection to it. */
 export interface Connected {
-  /** The connection broke. */
+  /** Nothing gets through any more. */
   onCut(): void
-  /** The server takes connections, or goes on, again. */
+  /** New connections are taken. */
   onUp(): void
+  /** It goes on after it hung: the connections are the same. */
+  onGoOn(): void
 }
 
 export class MemoryServer {
@@ -24,7 +26,7 @@ export class MemoryServer {
     return this.#waiting !== undefined
   }
 
-  /** How many times it has been started. A request or an answer of another life is lost. */
+  /** How many times it has been started, or gone. A request or an answer of another life is lost. */
   get life(): number {
     return this.#life
   }
@@ -32,6 +34,7 @@ export class MemoryServer {
   setDown(down: boolean): void {
     if (down === this.#down) return
     this.#down = down
+    if (down) this.#life += 1
     this.#tell(connected => (down ? connected.onCut() : connected.onUp()))
   }
 
@@ -41,7 +44,7 @@ export class MemoryServer {
     const waiting = this.#waiting ?? []
     this.#waiting = hung ? [] : undefined
     for (const serve of waiting) serve()
-    if (!hung && !this.#down) this.#tell(connected => connected.onUp())
+    if (!hung && !this.#down) this.#tell(connected => connected.onGoOn())
   }
 
   /** Serves a request now, or when it goes on. Returns whether it is served already. */

@@ -1,18 +1,11 @@
 /**
- * One process's connection to a server: requests arrive in order of sending, answers in order of
+ * One process's connections to servers: requests arrive in order of sending, answers in order of
  * answering, each a while later. What a killed process had sent still arrives.
- *
- *   MW1. A request has exactly one outcome: its answer, or that nobody knows.
- *   MW2. What is on its way when the server is killed is lost, requests and answers alike: the
- *        process learns at once that the connection broke.
- *   MW3. While the server is down nothing arrives at either end, and nobody is told: it is noticed
- *        by time limits only.
- *   MW4. What reaches a server that hangs is done when it goes on, also when its sender has given
- *        up long before.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
-import { type StreamError, streamError } from '../../lib/errors.js'
+import type { StreamError } from '../../lib/errors.js'
+import { MemoryLink } from './memory-link.js'
 import { MemoryServer } from './memory-server.js'
 import type { MemoryProcess, VirtualTime } from './memory-time.js'
 
@@ -42,34 +35,24 @@ export interface WireOptions {
 export class MemoryWire {
   /** The server at the other end: one that never fails, until something of a server uses the wire. */
   server = new MemoryServer()
+  readonly #links = new Map<MemoryServer, MemoryLink>()
   #arrivesAt = 0
   #answersAt = 0
 
   constructor(readonly options: WireOptions) {}
 
-  /** Has a request served in its turn, unless it is lost. `onWaiting`: it has reached a server that hangs. */
-  send(
-    request: string,
-    serve: (fault: Fault | undefined) => void,
-    server = this.server,
-    onWaiting: () => void = () => {},
-  ): void {
-    const { time, latencyMs, hooks, process } = this.options
-    const { life } = server
-    const arrive = (): void => {
-      const fault = hooks.onRequest?.(process, request)
-      serve(server.isDown || server.life !== life ? 'lost' : fault)
-      hooks.onServed?.(process, request)
-    }
-    this.#arrivesAt = Math.max(this.#arrivesAt, time.now + latencyMs())
-    time.after(this.#arrivesAt - time.now, () => {
-      if (!server.serve(arrive)) onWaiting()
-    })
+  /** The connection to a server, which is made again whenever it breaks. */
+  linkTo(server: MemoryServer): MemoryLink {
+    const known = this.#links.get(server)
+    if (known !== undefined) return known
+    const link = new MemoryLink(this, server)
+    this.#links.set(server, link)
+    return link
   }
 
-  /** Brings something to the process, behind all that is on its way there. */
-  bring(callback: () => void): void {
-    this.#arrive(() => this.options.process.enter(callback))
+  /** Has a request served in its turn, unless it is lost. */
+  send(request: string, serve: (fault: Fault | undefined) => void, server = this.server): void {
+    this.linkTo(server).send(request, serve, () => {})
   }
 
   /** A request with an answer, or an error that says that its outcome is not known. */
@@ -80,29 +63,7 @@ export class MemoryWire {
     onUnknown: (error: StreamError) => void,
     server = this.server,
   ): void {
-    const { process } = this.options
-    const { life } = server
-    let isOver = false
-    const settle = (tell: () => void): void => {
-      if (!isOver) tell()
-      isOver = true
-    }
-    const timeOut = (): void => this.timeOut(() => settle(() => onUnknown(unanswered(request))))
-    const unknown = (): void => {
-      if (server.life === life) timeOut()
-      else this.bring(() => settle(() => onUnknown(broken(request))))
-    }
-    const arrive = (fault: Fault | undefined): void => {
-      const answer = fault === 'lost' ? undefined : { is: serve(fault === 'torn') }
-      if (answer === undefined || fault !== undefined) unknown()
-      else {
-        this.#arrive(() => {
-          if (server.isDown || server.life !== life) unknown()
-          else process.enter(() => settle(() => onAnswer(answer.is)))
-        })
-      }
-    }
-    this.send(request, arrive, server, timeOut)
+    this.linkTo(server).request(request, serve, onAnswer, onUnknown)
   }
 
   /** A request with an answer, as a task. */
@@ -117,10 +78,9 @@ export class MemoryWire {
       })
   }
 
-  #arrive(callback: () => void): void {
-    const { time, latencyMs } = this.options
-    this.#answersAt = Math.max(this.#answersAt, time.now + latencyMs())
-    time.after(this.#answersAt - time.now, callback)
+  /** Brings something to the process, behind all that is on its way there. */
+  bring(callback: () => void): void {
+    this.arrive(() => this.options.process.enter(callback))
   }
 
   /** Tells the process, after the time limit, that the outcome of a request is not known. */
@@ -128,10 +88,18 @@ export class MemoryWire {
     const { time, timeoutMs, process } = this.options
     time.after(timeoutMs, () => process.enter(callback))
   }
+
+  /** Happens at the server, behind all that is on its way there. */
+  leave(callback: () => void): void {
+    const { time, latencyMs } = this.options
+    this.#arrivesAt = Math.max(this.#arrivesAt, time.now + latencyMs())
+    time.after(this.#arrivesAt - time.now, callback)
+  }
+
+  /** Happens at the machine of the process, behind all that is on its way there. */
+  arrive(callback: () => void): void {
+    const { time, latencyMs } = this.options
+    this.#answersAt = Math.max(this.#answersAt, time.now + latencyMs())
+    time.after(this.#answersAt - time.now, callback)
+  }
 }
-
-const unanswered = (request: string): StreamError =>
-  streamError('timed-out', `no answer to '${request}' in time`)
-
-const broken = (request: string): StreamError =>
-  streamError('unavailable', `the connection broke before an answer to '${request}'`)

@@ -274,7 +274,7 @@ const end = async (
   { reason = '', ttlMs }: Parameters<JobStore['end']>[2],
 ): Result<void> => {
   const { job } = claim
-  if (ttlMs !== undefined) await announceEnd(connection, claim, ttlMs)
+  if (ttlMs !== undefined) await announceEnd(connection, claim, status, ttlMs)
   return untilSettled(connection, job, async seen => {
     const parts = ttlMs === undefined ? [] : await partsOf(connection, job, seen)
     const reply = await send(
@@ -296,17 +296,20 @@ const end = async (
 
 /**
  * Says in the list until when the job is there, before its keys expire: the other way round, a crash
- * in between would make a job that ended look like one that was lost. A coordinator that is fenced
- * already says nothing; the script then refuses it.
+ * in between would make a job that ended look like one that was lost. What the script will refuse, a
+ * fenced coordinator or another end of a job that has ended, is not announced: the job stays as it is.
  */
 const announceEnd = async (
   connection: RedisConnection,
   claim: Claim,
+  status: string,
   ttlMs: number,
 ): Promise<void> => {
   const { redis } = connection
-  const [term, jobId] = await redis.hmget(metaKey(claim.job), 'term', 'jobId')
+  const fields = ['term', 'jobId', 'ended', 'status']
+  const [term, jobId, ended, was] = await redis.hmget(metaKey(claim.job), ...fields)
   if (term !== String(claim.term) || jobId !== claim.jobId) return
+  if (ended !== '' && was !== status) return
   const expiresAt = (await serverTime(connection)) + Math.ceil(ttlMs)
   await send(connection, scripts.enlist, [jobsKey], [expiresAt, claim.job])
 }
