@@ -218,9 +218,9 @@ export class Supervisor implements RunningJob {
       this.settleWhenEmpty()
       return
     }
-    const hopeless =
-      code === exitCodes.invalid || (role === coordinatorRole && code === exitCodes.fenced)
-    if (hopeless) {
+    // One that was fenced is started again: what took its claim may have been the last request of a
+    // predecessor that is dead. If another run has the job, the next claim says so.
+    if (code === exitCodes.invalid) {
       const error = this.lastError.get(role)
       this.finish({
         type: 'error',

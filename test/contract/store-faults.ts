@@ -336,7 +336,7 @@ const losses = (fact: Fact): void => {
     for (const part of pending.parts) await right(t, snapshots.read(job, part))
     // Terms, generations and ids are given out again: to the old claim, and not to the new one.
     const refused = await failure(jobs.allocate(next.claim, next.generation))
-    t.true(refused === 'fenced' || refused === 'lost', refused)
+    t.is(refused, 'lost')
     t.is(await right(t, jobs.allocate(claim, generation)), lost.epoch)
     const again = await begin(t, server, job)
     t.is(again.claim.term, next.claim.term)

@@ -45,8 +45,8 @@ export type Fault =
   | { readonly kind: 'pause'; readonly when: When; readonly whom: Whom; readonly forMs: number }
   /** Taken for dead: another is started beside it. */
   | { readonly kind: 'abandon'; readonly when: When; readonly whom: Whom }
-  /** The request at a point never arrives, or its answer never does. */
-  | { readonly kind: 'lost' | 'unanswered'; readonly when: When }
+  /** The request at a point never arrives, or its answer never does, or only its first steps are done. */
+  | { readonly kind: 'lost' | 'unanswered' | 'torn'; readonly when: When }
   /** The operator's code throws. */
   | { readonly kind: 'throw'; readonly when: When }
   | { readonly kind: 'log-restart'; readonly when: When; readonly downMs: number }
@@ -59,6 +59,10 @@ export type Fault =
     }
   /** Cut off for a while, and back with all that it had. */
   | { readonly kind: 'log-down'; readonly when: When; readonly forMs: number }
+  /** Stopped as by SIGSTOP: what was asked meanwhile is done late. */
+  | { readonly kind: 'log-hung' | 'store-hung'; readonly when: When; readonly forMs: number }
+  /** The log forgets where its readers are. */
+  | { readonly kind: 'consumers'; readonly when: When }
   | { readonly kind: 'log-full'; readonly when: When; readonly forMs: number }
   | {
       readonly kind: 'store-down' | 'store-oom' | 'store-readonly' | 'store-loading'
@@ -97,11 +101,15 @@ const kinds: readonly (readonly [FaultKind, number])[] = [
   ['abandon', 2],
   ['lost', 1],
   ['unanswered', 2],
+  ['torn', 1],
   ['throw', 2],
   ['log-restart', 1.5],
   ['log-down', 1],
+  ['log-hung', 0.5],
+  ['consumers', 1],
   ['log-full', 1],
   ['store-down', 1],
+  ['store-hung', 0.5],
   ['store-oom', 0.5],
   ['store-readonly', 0.5],
   ['store-loading', 0.5],
@@ -169,6 +177,7 @@ const drawFault = (random: Prng, kind: FaultKind): Fault => {
       return { kind, when, whom, forMs }
     case 'lost':
     case 'unanswered':
+    case 'torn':
       return { kind, when: atPoint(random) }
     case 'log-restart':
       return { kind, when, downMs: between(random, 0, 500) }
@@ -181,9 +190,12 @@ const drawFault = (random: Prng, kind: FaultKind): Fault => {
     case 'slow':
       return { kind, when, whom: random.below(100), byMs: between(random, 5, 60), forMs }
     case 'throw':
+    case 'consumers':
     case 'expire':
       return { kind, when }
     case 'log-down':
+    case 'log-hung':
+    case 'store-hung':
     case 'log-full':
     case 'store-down':
     case 'store-oom':

@@ -344,8 +344,10 @@ export class SimWorld {
     this.#reached.set(point, nth)
     let fate: WireFault | undefined
     for (const fault of this.#waiting.get(`${point} ${nth}`) ?? []) {
-      if (fault.kind === 'lost' || fault.kind === 'unanswered') fate = fault.kind
-      else this.#strike(fault, process)
+      if (fault.kind === 'lost' || fault.kind === 'unanswered' || fault.kind === 'torn') {
+        fate = fault.kind
+        if (fate === 'torn') this.count('request torn')
+      } else this.#strike(fault, process)
     }
     return fate
   }
@@ -442,6 +444,18 @@ export class SimWorld {
       case 'log-down':
         this.count('log cut off')
         this.#hold('log-down', fault.forMs, down => job.broker.setDown(down))
+        return
+      case 'log-hung':
+        this.count('log hung')
+        this.#hold('log-hung', fault.forMs, hung => job.broker.setHung(hung))
+        return
+      case 'store-hung':
+        this.count('store hung')
+        this.#hold('store-hung', fault.forMs, hung => job.redis.setHung(hung))
+        return
+      case 'consumers':
+        this.count('consumers lost')
+        job.broker.dropConsumers()
         return
       case 'log-full':
         this.count('log full')

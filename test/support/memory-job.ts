@@ -79,6 +79,9 @@ const restart = exponentialDelay({
   resetAfterMs: 3_600_000,
 })
 
+/** What a supervisor tries again by itself. */
+const isPassing = ({ type }: StreamError): boolean => type === 'timed-out' || type === 'unavailable'
+
 /** As the composition root makes them. */
 const settingsOf = (
   of: Plan,
@@ -281,7 +284,7 @@ export class JobWorld {
     const claimed = await claimJob(request, ports)
     if (E.isLeft(claimed)) {
       // A supervisor starts the role again unless a person has to do something first.
-      const again = claimed.left.type === 'timed-out' || this.#options.onRefused?.(claimed.left)
+      const again = isPassing(claimed.left) || this.#options.onRefused?.(claimed.left)
       if (again && this.processes.get(coordinatorRole) === ports.process) this.kill(coordinatorRole)
       else if (again) ports.process.kill()
       else this.#end({ status: 'refused', reason: claimed.left.message })
@@ -306,8 +309,12 @@ export class JobWorld {
       onState: () => {},
       onEnded: ({ phase }) => {
         if (phase.type === 'ended') this.#end({ status: phase.status, reason: phase.reason })
-        // One that was abandoned; the job is its successor's.
-        else this.told.push(`${ports.process.name} is fenced`)
+        else {
+          this.told.push(`${ports.process.name} is fenced`)
+          // Its supervisor starts it again, unless it was abandoned: the job is its successor's.
+          if (this.processes.get(coordinatorRole) === ports.process) this.kill(coordinatorRole)
+          else ports.process.kill()
+        }
       },
     }).start()
   }
