@@ -34,6 +34,9 @@ type Timed = Exclude<Fault, { kind: 'bus' | 'wire' }>
 
 const backupEveryMs = 100
 const producerRetryMs = 10
+/** Of looks at the clock; longer than a turn of encoding, so that a snapshot takes several. */
+const interruptionShare = 0.01
+const interruptionMs = 5
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
@@ -237,9 +240,10 @@ export class SimWorld {
 
   /** What a process is answered, looked at on its way. */
   #wrapped(ports: Connection): Connection {
-    const { store } = ports
+    const { store, scheduler, process } = ports
     return {
       ...ports,
+      scheduler: { ...scheduler, now: this.#interrupted(process, scheduler.now) },
       store: {
         ...store,
         commit: (claim, manifest, options) => async () => {
@@ -254,6 +258,17 @@ export class SimWorld {
           return outcome
         },
       },
+    }
+  }
+
+  /** In some runs the system takes a process's turn away now and then, in the middle of its work. */
+  #interrupted(process: MemoryProcess, now: () => number): () => number {
+    const { seed } = this.#options
+    if (drawsAt(seed, 'interruptions').chance(0.5)) return now
+    const random = drawsAt(seed, `interruptions ${process.name}`)
+    return () => {
+      if (random.chance(interruptionShare)) this.job.time.spend(interruptionMs)
+      return now()
     }
   }
 
