@@ -50,6 +50,8 @@ export interface Shape {
   readonly intervalMs: number
   readonly timeoutMs: number
   readonly mailboxStorage: 'memory' | 'file'
+  /** Whether all sinks write into one stream. */
+  readonly sinksShare: boolean
   readonly limits: Limits
 }
 
@@ -84,6 +86,7 @@ export const drawShape = (seed: number): Shape => {
     intervalMs: pick(random, [20, 50, 100, 200]),
     timeoutMs: pick(random, [300, 600, 1_500]),
     mailboxStorage: random.chance(0.8) ? 'memory' : 'file',
+    sinksShare: random.chance(0.3),
     limits: {
       ...defaultLimits,
       frameBytesMax,

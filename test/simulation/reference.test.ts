@@ -21,6 +21,7 @@ const shapeOf = (nodes: readonly Node[], sources: Shape['sources']): Shape => ({
   intervalMs: 50,
   timeoutMs: 600,
   mailboxStorage: 'memory',
+  sinksShare: false,
   limits: defaultLimits,
 })
 

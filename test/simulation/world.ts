@@ -167,6 +167,8 @@ export class SimWorld {
   /** Messages come into the sources' streams. */
   #produce(): void {
     const { job } = this
+    if (this.#options.shape.sinksShare)
+      job.broker.create({ name: 'OUT', subjects: ['out.>'], storage: 'file' })
     for (const [origin, source] of this.#options.shape.sources.entries()) {
       if (source.type !== 'stream') continue
       job.broker.create({
@@ -217,6 +219,7 @@ export class SimWorld {
       for (const note of added) {
         this.tell(`note ${JSON.stringify(note)}`)
         if (note.type === 'generation-begun') this.recoveries += 1
+        if (note.type === 'checkpoint-aborted') observer.onAborted(note.epoch)
         if (note.type === 'checkpoint-aborted' && note.reason === 'timed-out')
           this.count('checkpoint aborted: timeout')
         if (note.type === 'checkpoint-aborted' && note.reason === 'declined')
