@@ -133,7 +133,7 @@ const program = new Command('sim')
   .option('--json <file>', 'write the summary there')
   .option('--until-violation', 'stop at the first seed that breaks a promise, and say which')
   .option('--mutants', 'break the product on purpose, and see whether it is found out')
-  .option('--only <text>', 'only mutants whose name holds it')
+  .option('--only <text>', 'only mutants with it in their name, file or rules')
   .action(async (options: Options) => {
     const isSearch = options.mutants || options.untilViolation
     const seeds = options.seeds ?? (isSearch ? 10_000 : 1_000)

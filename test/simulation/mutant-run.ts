@@ -41,13 +41,15 @@ const silenceMs = 300_000
 const outputMax = 64_000
 const shownMax = 600
 
-/** Runs all mutants whose name holds `only`; answers the exit code. */
+/** Runs all mutants whose name, file or rules hold `only`; answers the exit code. */
 export const runMutants = async (options: MutantOptions): Promise<number> => {
+  const { only } = options
   const chosen = mutants.filter(
-    ({ name }) => options.only === undefined || name.includes(options.only),
+    ({ name, file, rules }) =>
+      only === undefined || [name, file, ...rules].some(text => text.includes(only)),
   )
   if (chosen.length === 0) {
-    console.log(`no mutant's name holds '${options.only}'`)
+    console.log(`no mutant has '${only}' in its name, file or rules`)
     return 1
   }
   const judged: Judged[] = []

@@ -33,7 +33,7 @@ export const stateMutants: readonly Mutant[] = [
     rules: ['KS1'],
     file: 'lib/state/keyed-state.ts',
     find: `    if (shard !== undefined && shard.holds === 0) return shard.entries`,
-    replace: `    if (shard !== undefined) return shard.entries`,
+    replace: `    if (shard !== undefined && shard.holds >= 0) return shard.entries`,
   },
   {
     name: 'outputs file their records after the state was captured',
@@ -54,11 +54,11 @@ export const stateMutants: readonly Mutant[] = [
     replace: `        state.restore(Math.max(group - 1, this.subtask.keyGroups.from), entries)`,
   },
   {
-    name: 'the last key group of a subtask is not restored',
+    name: "the upper half of a subtask's key groups is not restored",
     rules: ['SD3', 'KG2'],
     file: 'lib/state/snapshot-decode.ts',
     find: `    if (item.group < from || item.group > to) return undefined`,
-    replace: `    if (item.group < from || item.group >= to) return undefined`,
+    replace: `    if (item.group < from || item.group > (from + to) / 2) return undefined`,
   },
   {
     name: 'a snapshot holds no prepared output',
