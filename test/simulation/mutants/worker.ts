@@ -33,6 +33,8 @@ export const workerMutants: readonly Mutant[] = [
     file,
     find: `  if (orders.term < state.term) return [state, []] // W1`,
     replace: ``,
+    equivalent:
+      'A coordinator of a lower term has a lower generation, whose orders are ignored for that (W1, W5); and it says stop only after a word of the store, which fences it.',
   },
   {
     name: 'a late order to idle is obeyed',
