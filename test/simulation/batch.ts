@@ -16,8 +16,16 @@ export interface Batch {
   readonly failed: readonly { readonly seed: number; readonly violations: readonly Violation[] }[]
 }
 
+/** What a process is asked to run. */
+export interface BatchRequest {
+  readonly from: number
+  readonly seeds: number
+  /** Whether the first seed that breaks a promise is the last one to be run. */
+  readonly untilViolation: boolean
+}
+
 /** Runs them, one after the other. */
-export const runBatch = async (from: number, seeds: number): Promise<Batch> => {
+export const runBatch = async ({ from, seeds, untilViolation }: BatchRequest): Promise<Batch> => {
   const counters = new Map<string, number>()
   const failed: Batch['failed'][number][] = []
   let [events, recoveries, virtualMs, hash] = [0, 0, 0, 0]
@@ -31,6 +39,7 @@ export const runBatch = async (from: number, seeds: number): Promise<Batch> => {
     const real = uses.length > 0 ? [{ rule: 'I14', facts: `really: ${uses[0]}`, atMs: 0 }] : []
     const violations = [...result.violations, ...real]
     if (violations.length > 0) failed.push({ seed, violations })
+    if (untilViolation && failed.length > 0) break
   }
   return {
     from,

@@ -144,7 +144,9 @@ export const drawFaults = (seed: number): readonly Fault[] => {
   if (random.chance(0.4)) {
     faults.push({ kind: 'wire', loss: random.next() * 0.01, silence: random.next() * 0.02 })
   }
-  for (let count = between(random, 10, 24); count > 0; count -= 1)
+  // What a restart heals shows only in a calm run, in which nothing restarts.
+  const [least, most] = random.chance(0.15) ? [0, 3] : [10, 24]
+  for (let count = between(random, least, most); count > 0; count -= 1)
     faults.push(drawFault(random, pickWeighted(random, allowed)))
   if (random.chance(destructiveShare)) faults.push(drawFault(random, pick(random, destructive)))
   return faults

@@ -2,14 +2,14 @@
  * `npm run sim`: runs jobs of the product in virtual time among faults, one for every seed, and says
  * whether any promise was broken.
  */
-import { type ChildProcess, fork } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
-import { fileURLToPath } from 'node:url'
 import { Command, InvalidArgumentError } from 'commander'
 import type { Batch } from './batch.js'
 import { sometimes } from './counters.js'
 import { explain } from './explain.js'
-import { caughtBy } from './mutants.js'
+import { runMutants } from './mutant-run.js'
+import { runAll } from './processes.js'
+import { untilViolation } from './until-violation.js'
 
 /** The sum of all batches. */
 interface Summary {
@@ -31,11 +31,12 @@ interface Summary {
 }
 
 interface Options {
-  readonly seeds: number
+  readonly seeds: number | undefined
   readonly from: number
   readonly seed: number | undefined
   readonly jobs: number
   readonly json: string | undefined
+  readonly untilViolation: boolean
   readonly mutants: boolean
   readonly only: string | undefined
 }
@@ -46,53 +47,15 @@ const wholeNumber = (text: string): number => {
   throw new InvalidArgumentError('Pass a whole number.')
 }
 
-const batchSeeds = 50
-/** Nearly all of a seed is garbage after it: a larger young generation makes runs a sixth faster. */
-const youngMebibytes = 64
 /** With fewer seeds something rare may well not happen. */
 const seedsForCounters = 5_000
 
-/** Runs seeds in several processes; `onBatch` is called in no particular order. */
-const runAll = async (
-  from: number,
-  seeds: number,
-  jobs: number,
-  onBatch: (batch: Batch) => boolean,
-): Promise<void> => {
-  const starts: number[] = []
-  for (let at = from; at < from + seeds; at += batchSeeds) starts.push(at)
-  let stop = false
-  const work = async (): Promise<void> => {
-    const child = fork(fileURLToPath(new URL('./child.js', import.meta.url)), {
-      execArgv: [`--max-semi-space-size=${youngMebibytes}`],
-    })
-    try {
-      for (let at = starts.shift(); at !== undefined && !stop; at = starts.shift()) {
-        const batch = await ask(child, at, Math.min(batchSeeds, from + seeds - at))
-        if (!onBatch(batch)) stop = true
-      }
-    } finally {
-      if (child.connected) child.disconnect()
-    }
-  }
-  await Promise.all(Array.from({ length: Math.min(jobs, starts.length) }, work))
-}
-
-const ask = (child: ChildProcess, from: number, seeds: number): Promise<Batch> =>
-  new Promise((resolve, reject) => {
-    const onExit = (code: number | null): void =>
-      reject(
-        new Error(`the process of seeds ${from} to ${from + seeds - 1} ended with code ${code}`),
-      )
-    child.once('exit', onExit)
-    child.once('message', (batch: Batch) => {
-      child.off('exit', onExit)
-      resolve(batch)
-    })
-    child.send({ from, seeds })
-  })
-
-const runSeeds = async ({ seeds, from, jobs, json }: Options): Promise<number> => {
+const runSeeds = async ({
+  seeds,
+  from,
+  jobs,
+  json,
+}: Options & { readonly seeds: number }): Promise<number> => {
   const startedAt = performance.now()
   const batches: Batch[] = []
   let done = 0
@@ -104,7 +67,7 @@ const runSeeds = async ({ seeds, from, jobs, json }: Options): Promise<number> =
       `${done} of ${seeds} seeds, ${Math.round(done / seconds)}/s, ${failed} with violations`,
     )
   }
-  await runAll(from, seeds, jobs, batch => {
+  await runAll({ from, seeds, jobs, untilViolation: false }, batch => {
     batches.push(batch)
     done += batch.seeds
     for (const { seed, violations } of batch.failed) {
@@ -163,17 +126,21 @@ const summaryOf = (
 }
 
 const program = new Command('sim')
-  .option('--seeds <n>', 'how many', wholeNumber, 1_000)
+  .option('--seeds <n>', 'how many (1000; for each mutant 10000)', wholeNumber)
   .option('--from <seed>', 'the first one', wholeNumber, 1)
   .option('--seed <seed>', 'this one alone, event by event', wholeNumber)
   .option('--jobs <n>', 'processes', wholeNumber, 2)
   .option('--json <file>', 'write the summary there')
+  .option('--until-violation', 'stop at the first seed that breaks a promise, and say which')
   .option('--mutants', 'break the product on purpose, and see whether it is found out')
-  .option('--only <text>', 'only mutants whose name holds it')
+  .option('--only <text>', 'only mutants with it in their name, file or rules')
   .action(async (options: Options) => {
+    const isSearch = options.mutants || options.untilViolation
+    const seeds = options.seeds ?? (isSearch ? 10_000 : 1_000)
     if (options.seed !== undefined) process.exitCode = await explain(options.seed)
-    else if (options.mutants) process.exitCode = await caughtBy(options)
-    else process.exitCode = await runSeeds(options)
+    else if (options.mutants) process.exitCode = await runMutants({ ...options, seeds })
+    else if (options.untilViolation) process.exitCode = await untilViolation({ ...options, seeds })
+    else process.exitCode = await runSeeds({ ...options, seeds })
   })
 
 await program.parseAsync()

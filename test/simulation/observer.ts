@@ -1,7 +1,7 @@
 /**
  * Watches a run and holds every step to what was promised. Numbers of what is checked:
  *
- *   I1   the newest completed epoch rises, and no epoch has two contents
+ *   I1   the newest completed epoch rises, and no epoch has two contents or two fates
  *   I2   every part that the newest completed checkpoint names is there and whole
  *   I3   only the newest term and generation complete a checkpoint
  *   I4   all parts of a checkpoint are of one generation
@@ -55,6 +55,7 @@ export class Observer {
   readonly #lostOutput = new Map<string, { readonly ids: Set<string>; followed: boolean }>()
   #latest = 0
   readonly #contents = new Map<number, string>()
+  readonly #aborted = new Set<number>()
   readonly #counts = new Map<string, string>()
   readonly #barriers = new Map<string, number>()
   readonly #mailboxes = new Map<string, Map<string, Epoch>>()
@@ -226,10 +227,19 @@ export class Observer {
       this.broken('I6', `${id} is ${times} times among the dead letters`)
   }
 
+  /** A coordinator has given a checkpoint up. */
+  onAborted(epoch: number): void {
+    this.#aborted.add(epoch)
+    if (this.#contents.has(epoch) && !this.destroyed)
+      this.broken('I1', `checkpoint ${epoch} is given up, and has completed`)
+  }
+
   #onCommitted(epoch: number): void {
     const { redis, plan } = this.world
     const meta = redis.metas.get(plan.job)
     const manifest = redis.manifests.get(manifestKey(plan.job, epoch))
+    if (this.#aborted.has(epoch) && !this.destroyed)
+      this.broken('I1', `checkpoint ${epoch} completes, and was given up`)
     if (epoch < this.#latest && !this.destroyed)
       this.broken('I1', `checkpoint ${epoch} completes after ${this.#latest}`)
     this.#latest = epoch

@@ -50,6 +50,8 @@ export interface Shape {
   readonly intervalMs: number
   readonly timeoutMs: number
   readonly mailboxStorage: 'memory' | 'file'
+  /** Whether all sinks write into one stream. */
+  readonly sinksShare: boolean
   readonly limits: Limits
 }
 
@@ -74,6 +76,7 @@ export const drawShape = (seed: number): Shape => {
     node.kind === 'source' ? [drawSource(random, index, bounded)] : [],
   )
   const heartbeatMs = pick(random, [150, 300])
+  const frameBytesMax = pick(random, [128, 512, 2_048])
   return {
     name: pick(random, ['sim', 'a job', 'job.*>']),
     nodes,
@@ -83,12 +86,16 @@ export const drawShape = (seed: number): Shape => {
     intervalMs: pick(random, [20, 50, 100, 200]),
     timeoutMs: pick(random, [300, 600, 1_500]),
     mailboxStorage: random.chance(0.8) ? 'memory' : 'file',
+    sinksShare: random.chance(0.3),
     limits: {
       ...defaultLimits,
-      frameBytesMax: pick(random, [128, 512, 2_048]),
-      channelBytesMax: pick(random, [4_096, 16_384]),
-      ackTimeoutMs: pick(random, [100, 300]),
-      channelStallTimeoutMs: 5_000,
+      frameBytesMax,
+      // The small ones fill up, so that writers are held back and credits matter.
+      channelBytesMax: pick(random, [2 * frameBytesMax, 4_096, 16_384]),
+      // The short ones run out while an ack is on its way, so that frames are stored twice.
+      ackTimeoutMs: pick(random, [20, 100, 300]),
+      // A channel must go on by itself: where a stall is noticed only after the end, nothing else helps.
+      channelStallTimeoutMs: pick(random, [5_000, 120_000]),
       chunkBytesMax: pick(random, [256, 4_096, 65_536]),
       heartbeatMs,
       heartbeatTimeoutMs: heartbeatMs * between(random, 3, 6),

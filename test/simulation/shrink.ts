@@ -8,17 +8,26 @@ export interface Small {
   readonly faults: readonly Fault[]
 }
 
-const fails = async (seed: number, faults: readonly Fault[]): Promise<boolean> =>
+const breaksPromise = async (seed: number, faults: readonly Fault[]): Promise<boolean> =>
   (await runSeed({ seed, faults }, new Map())).violations.length > 0
 
-/** Takes faults away, first many at once, then one by one (delta debugging). */
+/** The least faults with which a seed still breaks a promise. */
 export const shrunk = async (seed: number): Promise<Small> => {
-  let faults = drawFaults(seed)
+  const faults = await leastOf(drawFaults(seed), fewer => breaksPromise(seed, fewer))
+  return { seed, faults }
+}
+
+/** Takes faults away, first many at once, then one by one (delta debugging). */
+export const leastOf = async (
+  all: readonly Fault[],
+  fails: (faults: readonly Fault[]) => Promise<boolean>,
+): Promise<readonly Fault[]> => {
+  let faults = all
   for (let size = Math.ceil(faults.length / 2); size >= 1; ) {
     let isSmaller = false
     for (let at = 0; at < faults.length; ) {
       const fewer = [...faults.slice(0, at), ...faults.slice(at + size)]
-      if (await fails(seed, fewer)) {
+      if (await fails(fewer)) {
         faults = fewer
         isSmaller = true
       } else at += size
@@ -27,5 +36,5 @@ export const shrunk = async (seed: number): Promise<Small> => {
     size = isSmaller ? Math.min(size, Math.max(1, faults.length)) : Math.floor(size / 2)
     if (faults.length === 0) break
   }
-  return { seed, faults }
+  return faults
 }

@@ -37,6 +37,9 @@ const backupEveryMs = 100
 const producerRetryMs = 10
 /** Control messages are read in every so many seeds: it takes time. */
 const watchedSeeds = 8
+/** Of looks at the clock; longer than a turn of encoding, so that a snapshot takes several. */
+const interruptionShare = 0.01
+const interruptionMs = 5
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
@@ -78,6 +81,7 @@ export class SimWorld {
       leaseMs: 600,
       requestTimeoutMs: 200,
       respawnMs: 20,
+      sameNames: random.chance(0.3),
       onRefused: error => {
         // A person starts it again, unless the error says that something is lost.
         if (error.type === 'lost' && this.observer.destroyed) return undefined
@@ -167,6 +171,8 @@ export class SimWorld {
   /** Messages come into the sources' streams. */
   #produce(): void {
     const { job } = this
+    if (this.#options.shape.sinksShare)
+      job.broker.create({ name: 'OUT', subjects: ['out.>'], storage: 'file' })
     for (const [origin, source] of this.#options.shape.sources.entries()) {
       if (source.type !== 'stream') continue
       job.broker.create({
@@ -217,6 +223,7 @@ export class SimWorld {
       for (const note of added) {
         this.tell(`note ${JSON.stringify(note)}`)
         if (note.type === 'generation-begun') this.recoveries += 1
+        if (note.type === 'checkpoint-aborted') observer.onAborted(note.epoch)
         if (note.type === 'checkpoint-aborted' && note.reason === 'timed-out')
           this.count('checkpoint aborted: timeout')
         if (note.type === 'checkpoint-aborted' && note.reason === 'declined')
@@ -240,9 +247,10 @@ export class SimWorld {
 
   /** What a process is answered, looked at on its way. */
   #wrapped(ports: Connection): Connection {
-    const { store } = ports
+    const { store, scheduler, process } = ports
     return {
       ...ports,
+      scheduler: { ...scheduler, now: this.#interrupted(process, scheduler.now) },
       store: {
         ...store,
         commit: (claim, manifest, options) => async () => {
@@ -257,6 +265,17 @@ export class SimWorld {
           return outcome
         },
       },
+    }
+  }
+
+  /** In some runs the system takes a process's turn away now and then, in the middle of its work. */
+  #interrupted(process: MemoryProcess, now: () => number): () => number {
+    const { seed } = this.#options
+    if (drawsAt(seed, 'interruptions').chance(0.5)) return now
+    const random = drawsAt(seed, `interruptions ${process.name}`)
+    return () => {
+      if (random.chance(interruptionShare)) this.job.time.spend(interruptionMs)
+      return now()
     }
   }
 

@@ -53,6 +53,8 @@ export interface WorldOptions {
   readonly requestTimeoutMs?: number
   /** Between the end of a process and the start of the next. */
   readonly respawnMs?: number
+  /** Whether a worker that takes a dead one's place has its name, as under a name that a person gave. */
+  readonly sameNames?: boolean
   /** What a person does about a refusal; the job is given up unless it is `again`. */
   readonly onRefused?: (error: StreamError) => 'again' | undefined
 }
@@ -136,6 +138,8 @@ export class JobWorld {
   outcome: WorldOutcome | undefined
   readonly #options: WorldOptions & typeof defaults
   readonly #born = new Map<string, number>()
+  /** Names of workers whose process has not the same. */
+  readonly #named = new Map<MemoryProcess, string>()
 
   constructor(options: WorldOptions) {
     this.#options = { ...defaults, ...options }
@@ -161,8 +165,9 @@ export class JobWorld {
     this.#later(this.#options.respawnMs, () => {
       if (role === coordinatorRole) this.#startCoordinator()
       else {
-        this.#tellExit(process.name)
-        this.#startWorker(role)
+        const worker = this.#named.get(process) ?? process.name
+        this.#tellExit(worker)
+        this.#startWorker(role, this.#options.sameNames ? worker : undefined)
       }
     })
   }
@@ -241,10 +246,12 @@ export class JobWorld {
     })
   }
 
-  #startWorker(subtask: string): void {
-    const [pid, worker] = this.#bear(subtask)
-    const { process, log, bus, snapshots, scheduler } = this.connect(worker)
+  #startWorker(subtask: string, named?: string): void {
+    const [pid, name] = this.#bear(subtask)
+    const worker = named ?? name
+    const { process, log, bus, snapshots, scheduler } = this.connect(name)
     this.processes.set(subtask, process)
+    this.#named.set(process, worker)
     new WorkerActor({
       plan: this.plan,
       worker,

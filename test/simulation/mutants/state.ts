@@ -1,0 +1,92 @@
+/** Bugs in what a snapshot holds and what is made of it. */
+import type { Mutant } from './mutant.js'
+
+const subtask = 'actors/subtask.ts'
+
+export const stateMutants: readonly Mutant[] = [
+  {
+    name: 'the snapshot waits for a turn of the event loop',
+    rules: ['P4', 'A5'],
+    file: 'actors/mailbox.ts',
+    find: `        this.options.onSnapshot(effect.epoch, effect.final, triggeredAt, effect.alignmentMs)
+        return`,
+    replace: `        this.options.scheduler.defer(() =>
+          this.options.onSnapshot(effect.epoch, effect.final, triggeredAt, effect.alignmentMs),
+        )
+        return`,
+  },
+  {
+    name: 'state is captured behind the barrier, when the turn of work is over',
+    rules: ['P4', 'KS1'],
+    file: subtask,
+    find: `    void writeSnapshot({ ...this.options, subtask: this.subtask, epoch, sections, job })
+      .then(`,
+    replace: `    void Promise.resolve()
+      .then(() => {
+        const late = sections.length < 0 ? sections : this.capture(captured)
+        return writeSnapshot({ ...this.options, subtask: this.subtask, epoch, sections: late, job })
+      })
+      .then(`,
+  },
+  {
+    name: 'a captured group is written in place',
+    rules: ['KS1'],
+    file: 'lib/state/keyed-state.ts',
+    find: `    if (shard !== undefined && shard.holds === 0) return shard.entries`,
+    replace: `    if (shard !== undefined && shard.holds >= 0) return shard.entries`,
+  },
+  {
+    name: 'outputs file their records after the state was captured',
+    rules: ['P4', 'S1'],
+    file: subtask,
+    find: `    for (const output of this.outputs.values()) output.prepare(epoch)
+    const captured: CapturedState<unknown>[] = []
+    const sections = this.capture(captured)`,
+    replace: `    const captured: CapturedState<unknown>[] = []
+    const sections = this.capture(captured)
+    for (const output of this.outputs.values()) output.prepare(epoch)`,
+  },
+  {
+    name: 'a key group is restored one place too low',
+    rules: ['KS5', 'KG1'],
+    file: subtask,
+    find: `        state.restore(group, entries)`,
+    replace: `        state.restore(Math.max(group - 1, this.subtask.keyGroups.from), entries)`,
+  },
+  {
+    name: "the upper half of a subtask's key groups is not restored",
+    rules: ['SD3', 'KG2'],
+    file: 'lib/state/snapshot-decode.ts',
+    find: `    if (item.group < from || item.group > to) return undefined`,
+    replace: `    if (item.group < from || item.group > (from + to) / 2) return undefined`,
+  },
+  {
+    name: 'a snapshot holds no prepared output',
+    rules: ['P7', 'S1'],
+    file: 'actors/output.ts',
+    find: `  ...transactions.map(({ epoch, firstIndex, records }) => ({`,
+    replace: `  ...transactions.slice(0, 0).map(({ epoch, firstIndex, records }) => ({`,
+  },
+  {
+    name: 'dead letters are no part of a snapshot',
+    rules: ['P7'],
+    file: subtask,
+    find: `      sections.push({ kind: 'output', operator, prepared: output.snapshot() })`,
+    replace: `      const prepared = operator === deadLetters ? [] : output.snapshot()
+      sections.push({ kind: 'output', operator, prepared })`,
+  },
+  {
+    name: 'parts of a snapshot expire before their checkpoint can complete',
+    rules: ['P11'],
+    file: 'actors/snapshot-writer.ts',
+    find: `  const ttlMs = 3 * (plan.graph.checkpoint?.timeoutMs ?? defaultTimeoutMs)`,
+    replace: `  const ttlMs = Math.ceil((plan.graph.checkpoint?.timeoutMs ?? defaultTimeoutMs) / 100)`,
+  },
+  {
+    name: 'a rebalanced edge runs past its last channel',
+    rules: ['C1'],
+    file: 'actors/routing.ts',
+    find: `    turn = turn + 1 === count ? 0 : turn + 1`,
+    replace: `    turn = turn === count ? 0 : turn + 1`,
+  },
+]
