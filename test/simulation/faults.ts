@@ -145,11 +145,22 @@ export const drawFaults = (seed: number): readonly Fault[] => {
     faults.push({ kind: 'wire', loss: random.next() * 0.01, silence: random.next() * 0.02 })
   }
   // What a restart heals shows only in a calm run, in which nothing restarts.
-  const [least, most] = random.chance(0.15) ? [0, 3] : [10, 24]
+  const isCalm = random.chance(0.15)
+  const [least, most] = isCalm ? [0, 3] : [8, 20]
+  if (!isCalm) faults.push(...drawStorm(random))
   for (let count = between(random, least, most); count > 0; count -= 1)
     faults.push(drawFault(random, pickWeighted(random, allowed)))
   if (random.chance(destructiveShare)) faults.push(drawFault(random, pick(random, destructive)))
   return faults
+}
+
+/** Crashes one after another, far enough apart for a recovery each. */
+const drawStorm = (random: Prng): readonly Fault[] => {
+  const count = between(random, 5, 13)
+  return Array.from({ length: count }, (_, nth): Fault => {
+    const atMs = Math.round(((nth + random.next()) / count) * faultsUntilMs)
+    return { kind: 'crash', when: { type: 'time', atMs }, whom: random.below(100) }
+  })
 }
 
 const drawWhen = (random: Prng): When =>
