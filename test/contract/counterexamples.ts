@@ -28,13 +28,13 @@ export const counterexamples = (fact: Fact): void => {
     )
     await right(t, stores.jobs.beginGeneration(claim))
     t.is((await right(t, late)).type, 'fenced', 'its own newer generation')
+    const next = await begin(t, stores, job)
     const zombie = stores.jobs.commit(
       claim,
-      manifestOf(claim, epoch, generation + 1, parts),
-      commitOptions(epoch, generation + 1),
+      manifestOf(claim, epoch, next.generation, parts),
+      commitOptions(epoch, next.generation),
     )
-    const next = await begin(t, stores, job)
-    t.is((await right(t, zombie)).type, 'fenced', 'a newer term')
+    t.is((await right(t, zombie)).type, 'fenced', 'an older term')
     t.is(next.restore, undefined)
     t.is((await right(t, stores.jobs.describe(job)))?.latest, undefined)
   })
@@ -60,12 +60,14 @@ export const counterexamples = (fact: Fact): void => {
     const job = jobName()
     const { claim, generation } = await begin(t, stores, job)
     const epoch = await right(t, stores.jobs.allocate(claim, generation))
-    const [part] = await storeParts(t, stores, job, epoch, generation, ['sink/0'], 60)
-    const [other] = await storeParts(t, stores, job, epoch + 1, generation, ['sink/0'], 60)
+    // Long enough to be committed in time.
+    const ttlMs = 2_000
+    const [part] = await storeParts(t, stores, job, epoch, generation, ['sink/0'], ttlMs)
+    const [other] = await storeParts(t, stores, job, epoch + 1, generation, ['sink/0'], ttlMs)
     if (part === undefined || other === undefined) return t.fail()
     const manifest = manifestOf(claim, epoch, generation, [part])
     await right(t, stores.jobs.commit(claim, manifest, commitOptions(epoch, generation)))
-    await stores.elapse(90)
+    await stores.elapse(ttlMs + 100)
     await left(t, 'missing', stores.snapshots.read(job, other))
     const { restore } = await right(t, stores.jobs.beginGeneration(claim))
     t.is(restore?.epoch, epoch)
