@@ -143,6 +143,19 @@ byte namedS[ATTEMPTS], namedK[ATTEMPTS]; /* the parts that a manifest names may 
 byte capturing[2];
 #endif
 
+/*
+ * -DDEATHS: a process dies, and another takes its name, which has heard nothing. NATS gives it only what is sent
+ * from then on, so it hears the order to deploy while that is still the coordinator's word; not once the
+ * generation runs (W4). -DLATE_ORDERS gives it old orders too: what the protocol does not stand.
+ */
+#if defined(DEATHS) && !defined(LATE_ORDERS)
+bool newbornS, newbornK;
+#define DEPLOYING(c, g) (phase[c] == deploying && generation[c] == g)
+#define HEARS(newborn, g) (!newborn || DEPLOYING(0, g) || DEPLOYING(1, g))
+#else
+#define HEARS(newborn, g) true
+#endif
+
 #ifndef BREADTH
 hidden /* no part of the state; a breadth-first search cannot do that */
 #endif
@@ -332,9 +345,9 @@ inline deploySource(g) {
   fi
 }
 /* W2: what ran before is let go of ... */
-inline replaceSource(i, g) { d_step { i == LIVE && has(deployTold, g) && g > highestS -> deploySource(g) } }
+inline replaceSource(i, g) { d_step { i == LIVE && has(deployTold, g) && HEARS(newbornS, g) && g > highestS -> deploySource(g) } }
 /* ... or it ran in another process, which has not heard. */
-inline leaveSource(i, g) { d_step { i == LIVE && has(deployTold, g) && g > highestS && sourceOf[LIVE] != 0 ->
+inline leaveSource(i, g) { d_step { i == LIVE && has(deployTold, g) && HEARS(newbornS, g) && g > highestS && sourceOf[LIVE] != 0 ->
   printf("source of generation %d is left behind\n", sourceOf[LIVE]); sourceOf[LEFT] = sourceOf[LIVE]; position[LEFT] = position[LIVE]; triggered[LEFT] = triggered[LIVE];
   deploySource(g) } }
 
@@ -362,6 +375,14 @@ proctype Source(byte i)
 end: do
   EACH_GENERATION(replaceSource, i)
   EACH_GENERATION(leaveSource, i)
+#ifdef DEATHS
+  :: d_step { i == LIVE && sourceOf[LIVE] != 0 ->
+       printf("source of generation %d dies\n", sourceOf[LIVE]);
+#if defined(DEATHS) && !defined(LATE_ORDERS)
+       newbornS = true;
+#endif
+       highestS = sourceOf[LIVE] - 1; sourceOf[LIVE] = 0 }
+#endif
   EACH_ATTEMPT(trigger, i)
   :: d_step { RUNS(sourceOf[i]) && position[i] < RECORDS && nfull(mailbox[BOX(sourceOf[i])]) ->
        printf("source of generation %d sends record %d\n", sourceOf[i], position[i]);
@@ -407,9 +428,9 @@ inline deploySink(g) {
        fi
   fi
 }
-inline replaceSink(i, g) { d_step { i == LIVE && has(deployTold, g) && g > highestK ->
+inline replaceSink(i, g) { d_step { i == LIVE && has(deployTold, g) && HEARS(newbornK, g) && g > highestK ->
   drain(sinkOf[LIVE]); deploySink(g) } }
-inline leaveSink(i, g) { d_step { i == LIVE && has(deployTold, g) && g > highestK && sinkOf[LIVE] != 0 ->
+inline leaveSink(i, g) { d_step { i == LIVE && has(deployTold, g) && HEARS(newbornK, g) && g > highestK && sinkOf[LIVE] != 0 ->
   printf("sink of generation %d is left behind\n", sinkOf[LIVE]); drain(sinkOf[LEFT]);
   sinkOf[LEFT] = sinkOf[LIVE]; consumed[LEFT] = consumed[LIVE]; boundary[LEFT] = boundary[LIVE];
   closedThrough[LEFT] = closedThrough[LIVE]; recovering[LEFT] = recovering[LIVE]; reading[LEFT] = reading[LIVE];
@@ -476,6 +497,14 @@ proctype Sink(byte i)
 end: do
   EACH_GENERATION(replaceSink, i)
   EACH_GENERATION(leaveSink, i)
+#ifdef DEATHS
+  :: d_step { i == LIVE && sinkOf[LIVE] != 0 ->
+       printf("sink of generation %d dies\n", sinkOf[LIVE]);
+#if defined(DEATHS) && !defined(LATE_ORDERS)
+       newbornK = true;
+#endif
+       highestK = sinkOf[LIVE] - 1; clearSink(LIVE) }
+#endif
   EACH_ATTEMPT(onBarrier, i)
   EACH_ATTEMPT(onDeadBarrier, i)
 

@@ -51,27 +51,29 @@ const holds = (
   secondsMax: number,
 ): Check => ({ title, defines, breaks: false, statesMin, secondsMax, compact: false })
 
-const removalChecks: readonly Check[] = removals.map(({ names, instead, defines = [] }) => ({
-  title: `without ${names.map(name => name.replace('NO_', '')).join(', ')}: ${instead}`,
-  defines: [...names, ...defines],
+const breaking = (title: string, defines: readonly string[]): Check => ({
+  title,
+  defines,
   breaks: true,
   statesMin: 0,
   secondsMax: 60,
   compact: false,
-}))
+})
+
+const removalChecks = removals.map(({ names, instead, defines = [] }) => {
+  const rules = names.map(name => name.replace('NO_', '')).join(', ')
+  return breaking(`without ${rules}: ${instead}`, [...names, ...defines])
+})
 
 /** What every run checks. */
 export const checks: readonly Check[] = [
   holds('the protocol', [], 2_000_000, 600),
   holds('a store that loses its pointer', ['LOSS', 'RECORDS=1'], 1_000_000, 300),
-  {
-    title: 'a job that gets to its end in its last generation, for the model to say something',
-    defines: ['WITNESS'],
-    breaks: true,
-    statesMin: 0,
-    secondsMax: 60,
-    compact: false,
-  },
+  holds('processes that die and are replaced', ['DEATHS', 'RECORDS=1', 'TERMS=1'], 2_000_000, 300),
+  breaking('a job that gets to its end in its last generation, so the model says something', [
+    'WITNESS',
+  ]),
+  breaking('a bus that brings old orders to a process born after them', ['DEATHS', 'LATE_ORDERS']),
   ...removalChecks,
 ]
 
