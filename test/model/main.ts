@@ -26,7 +26,7 @@ const options = new Command('model')
   .description('Searches all states of the model of the checkpoint protocol')
   .option(
     '--full',
-    'more generations, and rules that another one covers: minutes and gigabytes',
+    'more generations, and rules that another one covers: minutes, and 10 GB',
     false,
   )
   .option('--trace <name>', 'print the shortest counterexample without a rule, as NO_P9')
@@ -62,7 +62,7 @@ const millions = (states: number): string => `${(states / 1e6).toFixed(1)} M sta
 
 const perform = async (check: Check, tools: Tools): Promise<Result> => {
   print(check.title)
-  const search = { ...check, memoryMiB: options.full ? 8_192 : 2_048 }
+  const search = { ...check, memoryMiB: options.full ? 14_336 : 2_048 }
   let printed = 0
   const found = await searchAll(tools, search, (states, seconds) => {
     if (seconds - printed < 10) return

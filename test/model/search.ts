@@ -45,8 +45,6 @@ export interface Search {
   readonly defines: readonly string[]
   /** Breadth first: slower, and the counterexample is the shortest one. */
   readonly breadth?: boolean
-  /** Keeps 64 bits of hash of each state: among 10^8 states two pass for one with odds of 1 in 3700. */
-  readonly compact: boolean
   readonly memoryMiB: number
   readonly secondsMax: number
 }
@@ -112,7 +110,6 @@ const withProgram = async <A>(
     await mustRun([spin, '-a', ...definesOf(search), model], folder)
     const options = ['SAFETY', `MEMLIM=${search.memoryMiB}`]
     if (search.breadth === true) options.push('BFS')
-    if (search.compact) options.push('HC4')
     const flags = options.map(name => `-D${name}`)
     await mustRun([compiler, '-O2', '-w', ...flags, '-o', 'pan', 'pan.c'], folder)
     return await work(folder)
@@ -153,7 +150,6 @@ export const shortestConversation = (
   const search: Search = {
     defines,
     breadth: true,
-    compact: false,
     memoryMiB: 8_192,
     secondsMax: 600,
   }
