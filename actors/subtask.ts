@@ -120,6 +120,8 @@ export class SubtaskActor {
   private disposed = false
   private records = 0
   private skipped = 0
+  /** Told to run before it was restored: whoever had its name was. */
+  private runsOnceReady = false
 
   constructor(private readonly options: SubtaskOptions) {
     this.id = options.subtask
@@ -172,6 +174,8 @@ export class SubtaskActor {
 
   /** Every subtask of the generation is restored: records may flow. */
   run(): void {
+    // The word of a process of the same name that has died since may have made the coordinator think so.
+    if (this.phase === 'restoring') this.runsOnceReady = true
     if (this.phase !== 'ready') return
     this.phase = 'running'
     this.guard(() => this.head?.start())
@@ -475,6 +479,7 @@ export class SubtaskActor {
     for (const output of this.outputs.values()) if (!output.isRecovered) return
     this.phase = 'ready'
     this.options.onChange()
+    if (this.runsOnceReady) this.run()
   }
 
   // --- working ----------------------------------------------------------------------------------

@@ -36,11 +36,18 @@ const chained = (
 test('a subtask is ready when it is restored, and runs when it is told to', async t => {
   const of = new Subtasks(countingJob(20)).deploy()
   t.is(of.phase('words/0'), 'restoring')
-  of.run()
   await of.pass()
   for (const id of of.all.keys()) t.is(of.phase(id), 'ready', id)
   t.is(of.get('words/0').state.records, 0)
   of.run()
+  await of.until('the end of the words', () => of.get('words/0').state.ended)
+  t.is(of.phase('words/0'), 'running')
+})
+
+test('one that is told to run while it is restored runs as soon as it is', async t => {
+  const of = new Subtasks(countingJob(20)).deploy()
+  of.run()
+  t.is(of.phase('words/0'), 'restoring')
   await of.until('the end of the words', () => of.get('words/0').state.ended)
   t.is(of.phase('words/0'), 'running')
 })

@@ -2,6 +2,7 @@
 import test, { type ExecutionContext } from 'ava'
 import type { Manifest } from '../../lib/protocol/manifest.js'
 import { commits, endings } from './checkpoints.js'
+import { counterexamples } from './counterexamples.js'
 import { type Fact, refusedEverywhere } from './facts.js'
 import {
   acquire,
@@ -27,6 +28,7 @@ export const jobStoreContract = (title: string, open: Open): void => {
   counters(fact)
   commits(fact)
   endings(fact)
+  counterexamples(fact)
   views(fact)
 }
 

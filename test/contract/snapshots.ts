@@ -89,12 +89,13 @@ export const storeParts = async (
   epoch: number,
   generation: number,
   subtasks: readonly string[] = ['source/0', 'delays/0'],
+  ttlMs = 600_000,
 ): Promise<readonly PartRef[]> => {
   const parts: PartRef[] = []
   for (const subtask of subtasks) {
     const chunks = randomChunks()
     const part = partOf(subtask, epoch, generation, chunks)
-    await right(t, snapshots.write(job, part, chunks, 600_000))
+    await right(t, snapshots.write(job, part, chunks, ttlMs))
     parts.push(part)
   }
   return parts

@@ -44,7 +44,6 @@ export const sometimes = [
   'clock jumped',
   'operator threw',
   'slow way',
-  'coordinator started again by a person',
   'worker lost by silence',
   'at least once: a record came twice',
 ] as const

@@ -85,7 +85,6 @@ export class SimWorld {
       onRefused: error => {
         // A person starts it again, unless the error says that something is lost.
         if (error.type === 'lost' && this.observer.destroyed) return undefined
-        this.count('coordinator started again by a person')
         this.tell(`a person is told: ${error.message}`)
         return 'again'
       },

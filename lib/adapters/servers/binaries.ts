@@ -1,5 +1,5 @@
 /**
- * Finds the servers' programs, and installs them where that needs no password.
+ * Finds the servers' programs, or others, and installs them where that needs no password.
  *
  * Invariants
  *   EB1. Nothing is installed without saying the exact command first.
@@ -25,10 +25,32 @@ export const USUAL_FOLDERS: readonly string[] = [
   '/usr/local/bin',
 ]
 
-const PACKAGES = {
-  nats: { program: 'nats-server', apt: 'nats-server', brew: 'nats-server', apk: 'nats-server' },
-  redis: { program: 'redis-server', apt: 'redis-server', brew: 'redis', apk: 'redis' },
-} as const
+/** A program, and what each package manager calls the packages that bring it. */
+export interface Package {
+  readonly program: string
+  readonly apt: readonly string[]
+  readonly brew: readonly string[]
+  readonly apk: readonly string[]
+  /** Debian would start it as a service of the system (EB3). */
+  readonly isService: boolean
+}
+
+const SERVERS: Readonly<Record<ServerName, Package>> = {
+  nats: {
+    program: 'nats-server',
+    apt: ['nats-server'],
+    brew: ['nats-server'],
+    apk: ['nats-server'],
+    isService: true,
+  },
+  redis: {
+    program: 'redis-server',
+    apt: ['redis-server'],
+    brew: ['redis'],
+    apk: ['redis'],
+    isService: true,
+  },
+}
 
 /**
  * What keeps the packages' scripts quiet. SYSTEMD_OFFLINE makes systemctl ignore 'start', which is
@@ -52,32 +74,44 @@ interface Step {
   readonly mayFail: boolean
 }
 
+/** The paths of the wanted servers' programs; see `findPrograms`. */
+export const findBinaries = (
+  wanted: readonly ServerName[],
+  say: (line: string) => void,
+  system: System = thisSystem,
+): TaskEither<StreamError, Binaries> => {
+  const packages = wanted.map(name => SERVERS[name])
+  const byName = (paths: readonly string[]): Binaries =>
+    Object.fromEntries(wanted.map((name, i) => [name, paths[i]]))
+  return async () => E.map(byName)(await findPrograms(packages, say, system)())
+}
+
 /**
- * The paths of the wanted programs, installed first where they are missing and that needs no
- * password. Left 'missing' with the command to type otherwise, 'unavailable' when the installation
- * failed.
+ * The paths of programs, in the order of their packages, installed first where they are missing and
+ * that needs no password. Left 'missing' with the command to type otherwise, 'unavailable' when the
+ * installation failed.
  */
-export const findBinaries =
+export const findPrograms =
   (
-    wanted: readonly ServerName[],
+    wanted: readonly Package[],
     say: (line: string) => void,
     system: System = thisSystem,
-  ): TaskEither<StreamError, Binaries> =>
+  ): TaskEither<StreamError, readonly string[]> =>
   async () => {
     const found = await locateAll(wanted, system)
-    if (missingOf(wanted, found).length === 0) return E.right(found)
+    if (missingOf(wanted, found).length === 0) return E.right(pathsOf(wanted, found))
     return system.exclusively(say, () => install(wanted, say, system))
   }
 
 /** Runs under the lock: whoever held it before may have installed what is wanted. */
 const install = async (
-  wanted: readonly ServerName[],
+  wanted: readonly Package[],
   say: (line: string) => void,
   system: System,
-): Promise<E.Either<StreamError, Binaries>> => {
+): Promise<E.Either<StreamError, readonly string[]>> => {
   const before = await locateAll(wanted, system)
   const missing = missingOf(wanted, before)
-  if (missing.length === 0) return E.right(before)
+  if (missing.length === 0) return E.right(pathsOf(wanted, before))
   const what = programsOf(missing)
   const installer = await chooseInstaller(missing, system)
   if (installer.type === 'person') {
@@ -103,13 +137,13 @@ const install = async (
   }
   const after = await locateAll(wanted, system)
   const still = missingOf(wanted, after)
-  if (still.length === 0) return E.right(after)
+  if (still.length === 0) return E.right(pathsOf(wanted, after))
   return E.left(failed(`${programsOf(still)} not found after installing`, still, installer))
 }
 
 const failed = (
   message: string,
-  missing: readonly ServerName[],
+  missing: readonly Package[],
   installer: Exclude<Installer, { type: 'person' }>,
 ): StreamError =>
   streamError('unavailable', message, {
@@ -119,10 +153,7 @@ const failed = (
         : brewByHand(missing),
   })
 
-const chooseInstaller = async (
-  missing: readonly ServerName[],
-  system: System,
-): Promise<Installer> => {
+const chooseInstaller = async (missing: readonly Package[], system: System): Promise<Installer> => {
   const apt = await locate('apt-get', system)
   if (apt !== undefined) {
     if (system.isRoot) return { type: 'apt', apt, sudo: [] }
@@ -139,7 +170,7 @@ const chooseInstaller = async (
     return { type: 'person', command: brewByHand(missing) }
   }
   if ((await locate('apk', system)) !== undefined) {
-    const names = missing.map(name => PACKAGES[name].apk).join(' ')
+    const names = missing.flatMap(one => one.apk).join(' ')
     return { type: 'person', command: `Type: apk add ${names} (as root)` }
   }
   const command = `Install ${programsOf(missing)} so that PATH finds them, or give the addresses of running servers.`
@@ -148,48 +179,54 @@ const chooseInstaller = async (
 
 const stepsOf = async (
   installer: Exclude<Installer, { type: 'person' }>,
-  missing: readonly ServerName[],
+  missing: readonly Package[],
   system: System,
 ): Promise<readonly Step[]> => {
   if (installer.type === 'brew') {
-    const names = missing.map(name => PACKAGES[name].brew)
+    const names = missing.flatMap(one => one.brew)
     return [{ command: [installer.brew, 'install', ...names], mayFail: false }]
   }
   // sudo clears the environment, hence env behind it.
   const start = [...installer.sudo, 'env', ...APT_ENVIRONMENT]
   const apt = [...start, installer.apt, '-q', '-o', 'DPkg::Lock::Timeout=120']
-  const names = missing.map(name => PACKAGES[name].apt)
+  const names = missing.flatMap(one => one.apt)
+  const services = missing.filter(one => one.isService).flatMap(one => one.apt)
   const systemctl = await locate('systemctl', system)
   return [
     // One broken third-party list fails the update and yet leaves the lists that are needed.
     { command: [...apt, 'update'], mayFail: true },
     { command: [...apt, 'install', '-y', '--no-install-recommends', ...names], mayFail: false },
-    ...(systemctl === undefined
+    ...(systemctl === undefined || services.length === 0
       ? []
-      : [{ command: [...start, systemctl, 'disable', ...names], mayFail: true }]), // EB3
+      : [{ command: [...start, systemctl, 'disable', ...services], mayFail: true }]), // EB3
   ]
 }
 
-const aptByHand = (missing: readonly ServerName[], needsSudo: boolean): string => {
-  const names = missing.map(name => PACKAGES[name].apt).join(' ')
+const aptByHand = (missing: readonly Package[], needsSudo: boolean): string => {
+  const names = missing.flatMap(one => one.apt).join(' ')
   const apt = needsSudo ? 'sudo apt-get' : 'apt-get'
   return `Type: ${apt} update && ${apt} install -y ${names}`
 }
 
-const brewByHand = (missing: readonly ServerName[]): string =>
-  `Type: brew install ${missing.map(name => PACKAGES[name].brew).join(' ')}`
+const brewByHand = (missing: readonly Package[]): string =>
+  `Type: brew install ${missing.flatMap(one => one.brew).join(' ')}`
 
-const programsOf = (names: readonly ServerName[]): string =>
-  names.map(name => PACKAGES[name].program).join(' and ')
+const programsOf = (packages: readonly Package[]): string =>
+  packages.map(one => one.program).join(' and ')
 
-const missingOf = (wanted: readonly ServerName[], found: Binaries): readonly ServerName[] =>
-  wanted.filter(name => found[name] === undefined)
+type Found = ReadonlyMap<Package, string>
 
-const locateAll = async (wanted: readonly ServerName[], system: System): Promise<Binaries> => {
-  const found: Partial<Record<ServerName, string>> = {}
-  for (const name of wanted) {
-    const path = await locate(PACKAGES[name].program, system)
-    if (path !== undefined) found[name] = path
+const missingOf = (wanted: readonly Package[], found: Found): readonly Package[] =>
+  wanted.filter(one => !found.has(one))
+
+const pathsOf = (wanted: readonly Package[], found: Found): readonly string[] =>
+  wanted.flatMap(one => found.get(one) ?? [])
+
+const locateAll = async (wanted: readonly Package[], system: System): Promise<Found> => {
+  const found = new Map<Package, string>()
+  for (const one of wanted) {
+    const path = await locate(one.program, system)
+    if (path !== undefined) found.set(one, path)
   }
   return found
 }

@@ -1,6 +1,6 @@
 import test from 'ava'
 import * as E from 'fp-ts/lib/Either.js'
-import { findBinaries } from '../../../lib/adapters/servers/binaries.js'
+import { findBinaries, findPrograms } from '../../../lib/adapters/servers/binaries.js'
 import type { CommandResult, System } from '../../../lib/adapters/servers/system.js'
 
 interface Machine {
@@ -109,6 +109,26 @@ test('only what is missing is installed', async t => {
   })
   t.deepEqual(outcome, E.right(BOTH))
   t.deepEqual(commands, [`${APT} update`, `${APT} install -y --no-install-recommends redis-server`])
+})
+
+test('other programs come with their packages, in their order, and nothing is disabled', async t => {
+  const compiler = {
+    program: 'gcc',
+    apt: ['gcc', 'libc6-dev'],
+    brew: [],
+    apk: [],
+    isService: false,
+  }
+  const shell = { ...compiler, program: 'sh' }
+  const { system, commands } = systemOf({
+    isRoot: true,
+    files: ['/usr/bin/apt-get', '/usr/bin/systemctl', '/usr/bin/sh'],
+    run: command => (command.includes(' install ') ? { creates: ['/usr/bin/gcc'] } : {}),
+  })
+  const found = await findPrograms([shell, compiler], () => {}, system)()
+  t.deepEqual(found, E.right(['/usr/bin/sh', '/usr/bin/gcc']))
+  const install = `${APT} install -y --no-install-recommends gcc libc6-dev`
+  t.deepEqual(commands, [`${APT} update`, install])
 })
 
 test('a user with sudo that asks for no password installs with apt-get through it', async t => {
