@@ -35,7 +35,7 @@ type Timed = Exclude<Fault, { kind: 'bus' | 'wire' }>
 const backupEveryMs = 100
 const producerRetryMs = 10
 /** Of looks at the clock; longer than a turn of encoding, so that a snapshot takes several. */
-const interruptionShare = 0.01
+const interruptionShare = 0.02
 const interruptionMs = 5
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
@@ -280,10 +280,10 @@ export class SimWorld {
 
   #plan(): void {
     const { faults, trace } = this.#options
+    this.#troubleBus(faults.find(({ kind }) => kind === 'bus'))
     for (const fault of faults) {
       trace?.(`planned: ${describeFault(fault)}`)
-      if (fault.kind === 'bus') this.#troubleBus(fault)
-      else if (fault.kind === 'wire') continue
+      if (fault.kind === 'bus' || fault.kind === 'wire') continue
       else if (fault.when.type === 'time') {
         const { atMs } = fault.when
         this.job.time.after(atMs, () => this.#strike(fault, undefined))
@@ -301,7 +301,7 @@ export class SimWorld {
     backUp()
   }
 
-  #troubleBus(fault: Extract<Fault, { kind: 'bus' }>): void {
+  #troubleBus(fault: Fault | undefined): void {
     const { seed } = this.#options
     const drawn = new Map<string, () => number>()
     this.job.office.fate = subject => {
@@ -310,6 +310,9 @@ export class SimWorld {
       const place = drawsAt(seed, `bus ${subject}`)
       const next = known ?? (() => place.next())
       if (known === undefined) drawn.set(subject, next)
+      const isDeaf = this.job.time.now < this.#deafUntilMs && subject.includes('.worker.')
+      if (isDeaf && next() < 0.5) return []
+      if (fault?.kind !== 'bus') return [0]
       if (next() < fault.loss) return []
       const late = next() < fault.lateness ? next() * fault.lateMs : 0
       return next() < fault.doubling ? [late, next() * fault.lateMs] : [late]
@@ -320,6 +323,7 @@ export class SimWorld {
   /** By stream: numbers of the records that are still to be sent. */
   readonly #producers = new Map<string, number[]>()
   readonly #wires = new Map<string, () => number>()
+  #deafUntilMs = 0
 
   #wireFate(process: MemoryProcess): WireFault | undefined {
     const fault = this.#options.faults.find(one => one.kind === 'wire')
@@ -398,6 +402,10 @@ export class SimWorld {
       case 'clock':
         job.time.skewMs += fault.byMs
         this.count('clock jumped')
+        return
+      case 'deaf':
+        this.#deafUntilMs = Math.max(this.#deafUntilMs, job.time.now + fault.forMs)
+        this.count('workers were hard of hearing')
         return
       case 'slow': {
         const role = this.#roleOf(fault.whom, undefined)
