@@ -42,6 +42,7 @@ export const sometimes = [
   'loss found and named',
   'store went back in time',
   'clock jumped',
+  'workers were hard of hearing',
   'operator threw',
   'slow way',
   'worker lost by silence',

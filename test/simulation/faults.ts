@@ -74,6 +74,8 @@ export type Fault =
   /** What may expire does. */
   | { readonly kind: 'expire'; readonly when: When }
   | { readonly kind: 'clock'; readonly when: When; readonly byMs: number }
+  /** Workers hear one order of two, by chance, for a while. */
+  | { readonly kind: 'deaf'; readonly when: When; readonly forMs: number }
   /** Requests of a role take so much longer for a while. */
   | {
       readonly kind: 'slow'
@@ -115,6 +117,7 @@ const kinds: readonly (readonly [FaultKind, number])[] = [
   ['store-loading', 0.5],
   ['expire', 1],
   ['clock', 1],
+  ['deaf', 2],
   ['slow', 1],
 ]
 
@@ -202,6 +205,8 @@ const drawFault = (random: Prng, kind: FaultKind): Fault => {
       return { kind, when, byMs: pick(random, [-3_600_000, -5_000, 5_000, 3_600_000]) }
     case 'slow':
       return { kind, when, whom: random.below(100), byMs: between(random, 5, 60), forMs }
+    case 'deaf':
+      return { kind, when, forMs: between(random, 200, 800) }
     case 'throw':
     case 'consumers':
     case 'expire':

@@ -38,7 +38,7 @@ const producerRetryMs = 10
 /** Control messages are read in every so many seeds: it takes time. */
 const watchedSeeds = 8
 /** Of looks at the clock; longer than a turn of encoding, so that a snapshot takes several. */
-const interruptionShare = 0.01
+const interruptionShare = 0.02
 const interruptionMs = 5
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
@@ -285,7 +285,7 @@ export class SimWorld {
     for (const fault of faults) {
       trace?.(`planned: ${describeFault(fault)}`)
       if (fault.kind === 'bus' || fault.kind === 'wire') continue
-      else if (fault.when.type === 'time') {
+      if (fault.when.type === 'time') {
         const { atMs } = fault.when
         this.job.time.after(atMs, () => this.#strike(fault, undefined))
       } else {
@@ -310,13 +310,16 @@ export class SimWorld {
     const isWatched = seed % watchedSeeds === 0
     this.job.office.fate = (subject, payload) => {
       if (isWatched && subject === toCoordinator) this.observer.onBeat(payload)
-      if (this.#healed || fault === undefined) return [0]
+      if (this.#healed) return [0]
       let next = drawn.get(subject)
       if (next === undefined) {
         const place = drawsAt(seed, `bus ${subject}`)
         next = () => place.next()
         drawn.set(subject, next)
       }
+      const isDeaf = this.job.time.now < this.#deafUntilMs && subject.includes('.worker.')
+      if (isDeaf && next() < 0.5) return []
+      if (fault === undefined) return [0]
       if (next() < fault.loss) return []
       const late = next() < fault.lateness ? next() * fault.lateMs : 0
       return next() < fault.doubling ? [late, next() * fault.lateMs] : [late]
@@ -327,6 +330,7 @@ export class SimWorld {
   /** By stream: numbers of the records that are still to be sent. */
   readonly #producers = new Map<string, number[]>()
   readonly #wires = new Map<string, () => number>()
+  #deafUntilMs = 0
 
   #wireFate(process: MemoryProcess): WireFault | undefined {
     const fault = this.#options.faults.find(one => one.kind === 'wire')
@@ -407,6 +411,10 @@ export class SimWorld {
       case 'clock':
         job.time.skewMs += fault.byMs
         this.count('clock jumped')
+        return
+      case 'deaf':
+        this.#deafUntilMs = Math.max(this.#deafUntilMs, job.time.now + fault.forMs)
+        this.count('workers were hard of hearing')
         return
       case 'slow': {
         const role = this.#roleOf(fault.whom, undefined)
