@@ -472,7 +472,9 @@ export class SimWorld {
         this.#setMode(fault.kind, fault.forMs)
         return
       case 'store-back': {
-        const backup = this.#backups.findLast(({ atMs }) => atMs <= job.time.now - fault.byMs)
+        const [empty] = this.#backups
+        const backup =
+          this.#backups.findLast(({ atMs }) => atMs <= job.time.now - fault.byMs) ?? empty
         if (backup === undefined) return
         this.observer.destroyed = true
         this.count('store went back in time')
