@@ -78,7 +78,7 @@ export class SimWorld {
       leaseMs: 600,
       requestTimeoutMs: 200,
       respawnMs: 20,
-      sameNames: random.chance(0.3),
+      sameNames: random.chance(0.15),
       onRefused: error => {
         // A person starts it again, unless the error says that something is lost.
         if (error.type === 'lost' && this.observer.destroyed) return undefined
