@@ -244,10 +244,10 @@ export class SimWorld {
 
   /** What a process is answered, looked at on its way. */
   #wrapped(ports: Connection): Connection {
-    const { store, scheduler, process } = ports
+    const { store } = ports
     return {
       ...ports,
-      scheduler: { ...scheduler, now: this.#interrupted(process, scheduler.now) },
+      scheduler: this.#interrupted(ports),
       store: {
         ...store,
         commit: (claim, manifest, options) => async () => {
@@ -266,13 +266,20 @@ export class SimWorld {
   }
 
   /** In some runs the system takes a process's turn away now and then, in the middle of its work. */
-  #interrupted(process: MemoryProcess, now: () => number): () => number {
+  #interrupted({ process, scheduler }: Connection): Connection['scheduler'] {
     const { seed } = this.#options
-    if (drawsAt(seed, 'interruptions').chance(0.5)) return now
+    if (drawsAt(seed, 'interruptions').chance(0.5)) return scheduler
     const random = drawsAt(seed, `interruptions ${process.name}`)
-    return () => {
-      if (random.chance(interruptionShare)) this.job.time.spend(interruptionMs)
-      return now()
+    return {
+      ...scheduler,
+      now: () => {
+        if (random.chance(interruptionShare)) this.job.time.spend(interruptionMs)
+        return scheduler.now()
+      },
+      // What waits for its turn may see others have theirs first.
+      defer: callback => {
+        scheduler.after(random.chance(0.3) ? random.next() * 2 * interruptionMs : 0, callback)
+      },
     }
   }
 
