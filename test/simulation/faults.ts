@@ -157,6 +157,9 @@ export const drawFaults = (seed: number): readonly Fault[] => {
   return faults
 }
 
+/** Before the job existed: the store is empty. */
+const longAgoMs = 60_000
+
 /** Crashes one after another, far enough apart for a recovery each. */
 const drawStorm = (random: Prng): readonly Fault[] => {
   const count = between(random, 5, 13)
@@ -200,7 +203,7 @@ const drawFault = (random: Prng, kind: FaultKind): Fault => {
     case 'log-tail':
       return { kind, when, of: random.below(2), messages: between(random, 1, 10) }
     case 'store-back':
-      return { kind, when, byMs: between(random, 20, 500) }
+      return { kind, when, byMs: random.chance(0.7) ? between(random, 20, 500) : longAgoMs }
     case 'clock':
       return { kind, when, byMs: pick(random, [-3_600_000, -5_000, 5_000, 3_600_000]) }
     case 'slow':

@@ -81,7 +81,7 @@ export class SimWorld {
       leaseMs: 600,
       requestTimeoutMs: 200,
       respawnMs: 20,
-      sameNames: random.chance(0.3),
+      sameNames: random.chance(0.15),
       onRefused: error => {
         // A person starts it again, unless the error says that something is lost.
         if (error.type === 'lost' && this.observer.destroyed) return undefined
@@ -246,10 +246,10 @@ export class SimWorld {
 
   /** What a process is answered, looked at on its way. */
   #wrapped(ports: Connection): Connection {
-    const { store, scheduler, process } = ports
+    const { store } = ports
     return {
       ...ports,
-      scheduler: { ...scheduler, now: this.#interrupted(process, scheduler.now) },
+      scheduler: this.#interrupted(ports),
       store: {
         ...store,
         commit: (claim, manifest, options) => async () => {
@@ -268,13 +268,20 @@ export class SimWorld {
   }
 
   /** In some runs the system takes a process's turn away now and then, in the middle of its work. */
-  #interrupted(process: MemoryProcess, now: () => number): () => number {
+  #interrupted({ process, scheduler }: Connection): Connection['scheduler'] {
     const { seed } = this.#options
-    if (drawsAt(seed, 'interruptions').chance(0.5)) return now
+    if (drawsAt(seed, 'interruptions').chance(0.5)) return scheduler
     const random = drawsAt(seed, `interruptions ${process.name}`)
-    return () => {
-      if (random.chance(interruptionShare)) this.job.time.spend(interruptionMs)
-      return now()
+    return {
+      ...scheduler,
+      now: () => {
+        if (random.chance(interruptionShare)) this.job.time.spend(interruptionMs)
+        return scheduler.now()
+      },
+      // What waits for its turn may see others have theirs first.
+      defer: callback => {
+        scheduler.after(random.chance(0.3) ? random.next() * 2 * interruptionMs : 0, callback)
+      },
     }
   }
 
@@ -497,7 +504,9 @@ export class SimWorld {
         this.#setMode(fault.kind, fault.forMs)
         return
       case 'store-back': {
-        const backup = this.#backups.findLast(({ atMs }) => atMs <= job.time.now - fault.byMs)
+        const [empty] = this.#backups
+        const backup =
+          this.#backups.findLast(({ atMs }) => atMs <= job.time.now - fault.byMs) ?? empty
         if (backup === undefined) return
         this.observer.destroyed = true
         this.count('store went back in time')

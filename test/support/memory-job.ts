@@ -53,7 +53,7 @@ export interface WorldOptions {
   readonly requestTimeoutMs?: number
   /** Between the end of a process and the start of the next. */
   readonly respawnMs?: number
-  /** Whether a worker that takes a dead one's place has its name, as under a name that a person gave. */
+  /** Whether a worker that takes a dead one's place has its name, and nobody tells: run by hand. */
   readonly sameNames?: boolean
   /** What a person does about a refusal; the job is given up unless it is `again`. */
   readonly onRefused?: (error: StreamError) => 'again' | undefined
@@ -166,7 +166,7 @@ export class JobWorld {
       if (role === coordinatorRole) this.#startCoordinator()
       else {
         const worker = this.#named.get(process) ?? process.name
-        this.#tellExit(worker)
+        if (!this.#options.sameNames) this.#tellExit(worker)
         this.#startWorker(role, this.#options.sameNames ? worker : undefined)
       }
     })
