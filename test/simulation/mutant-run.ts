@@ -3,7 +3,8 @@
  * it finds the bug out. The product itself is never touched.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { rmSync } from 'node:fs'
+import { cp, mkdtemp, readFile, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -56,7 +57,9 @@ export const runMutants = async (options: MutantOptions): Promise<number> => {
   const copy = new Copy()
   const leave = (): void => {
     copy.stop()
-    void copy.remove().then(() => process.exit(130))
+    // At once: whatever waits for the copy would find it gone.
+    copy.remove()
+    process.exit(130)
   }
   process.once('SIGINT', leave)
   process.once('SIGTERM', leave)
@@ -71,7 +74,7 @@ export const runMutants = async (options: MutantOptions): Promise<number> => {
   } finally {
     process.off('SIGINT', leave)
     process.off('SIGTERM', leave)
-    await copy.remove()
+    copy.remove()
   }
   return report(judged, options)
 }
@@ -214,8 +217,8 @@ class Copy {
     this.#child?.kill('SIGKILL')
   }
 
-  async remove(): Promise<void> {
-    if (this.#folder !== undefined) await rm(this.#folder, { recursive: true, force: true })
+  remove(): void {
+    if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true, force: true })
   }
 
   #path(name: string): string {

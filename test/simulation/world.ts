@@ -121,7 +121,9 @@ export class SimWorld {
       await job.time.run('the end', isDone, limitMs)
       if (job.outcome === undefined && observer.violations.length === 0) {
         const before = this.#completed()
-        const within = 3 * this.#options.shape.timeoutMs + 2_000
+        const { timeoutMs, limits } = this.#options.shape
+        // A worker may have been lost just now, and nobody has noticed.
+        const within = 3 * timeoutMs + limits.heartbeatTimeoutMs + 2_000
         await job.time.run(
           'one more checkpoint',
           () => this.#isOver() || this.#completed() > before,
