@@ -29,6 +29,13 @@ export const alignmentMutants: readonly Mutant[] = [
     return [state, [{`,
   },
   {
+    name: 'a newer barrier counts for the older alignment',
+    rules: ['P3', 'A4'],
+    file,
+    find: `  const superseded = current !== undefined && current.epoch < epoch ? current : undefined`,
+    replace: `  const superseded = current !== undefined && current.epoch < 0 ? current : undefined`,
+  },
+  {
     name: 'an older alignment is never given up',
     rules: ['P3', 'A4', 'A6'],
     file,
@@ -52,5 +59,12 @@ export const alignmentMutants: readonly Mutant[] = [
     replace: ``,
     equivalent:
       'The next barrier supersedes the alignment (A4), and there is always a next one: what it costs is time.',
+  },
+  {
+    name: 'a channel stays blocked when its alignment is given up',
+    rules: ['A4'],
+    file,
+    find: `      ...unblock(superseded?.arrived ?? none),`,
+    replace: ``,
   },
 ]

@@ -48,6 +48,13 @@ export const channelMutants: readonly Mutant[] = [
     replace: ``,
   },
   {
+    name: 'an answer to an older attempt counts',
+    rules: ['C3'],
+    file,
+    find: `    return entry?.attempt === attempt ? entry : undefined`,
+    replace: `    return attempt > 0 ? entry : undefined`,
+  },
+  {
     name: 'a barrier overtakes the open frame',
     rules: ['C1', 'P4'],
     file: writer,
