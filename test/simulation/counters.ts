@@ -45,6 +45,7 @@ export const sometimes = [
   'workers were hard of hearing',
   'operator threw',
   'slow way',
+  'lossy way',
   'worker lost by silence',
   'at least once: a record came twice',
 ] as const

@@ -76,6 +76,8 @@ export type Fault =
   | { readonly kind: 'clock'; readonly when: When; readonly byMs: number }
   /** Workers hear one order of two, by chance, for a while. */
   | { readonly kind: 'deaf'; readonly when: When; readonly forMs: number }
+  /** Many requests of a role get lost for a while, or are done unheard. */
+  | { readonly kind: 'lossy'; readonly when: When; readonly whom: number; readonly forMs: number }
   /** Requests of a role take so much longer for a while. */
   | {
       readonly kind: 'slow'
@@ -118,6 +120,7 @@ const kinds: readonly (readonly [FaultKind, number])[] = [
   ['expire', 1],
   ['clock', 1],
   ['deaf', 2],
+  ['lossy', 1.5],
   ['slow', 1],
 ]
 
@@ -208,6 +211,8 @@ const drawFault = (random: Prng, kind: FaultKind): Fault => {
       return { kind, when, byMs: pick(random, [-3_600_000, -5_000, 5_000, 3_600_000]) }
     case 'slow':
       return { kind, when, whom: random.below(100), byMs: between(random, 5, 60), forMs }
+    case 'lossy':
+      return { kind, when, whom: random.below(100), forMs: between(random, 100, 800) }
     case 'deaf':
       return { kind, when, forMs: between(random, 200, 800) }
     case 'throw':

@@ -20,6 +20,7 @@ export interface SeedResult {
   readonly events: number
   readonly recoveries: number
   readonly virtualMs: number
+  readonly endedAtMs: number
 }
 
 let onStray: (thrown: unknown) => void = () => {}
@@ -60,6 +61,7 @@ export const runSeed = async (
     events: world.job.time.events,
     recoveries: world.recoveries - 1,
     virtualMs: world.job.time.now,
+    endedAtMs: world.endedAtMs,
   }
 }
 

@@ -35,6 +35,10 @@ type Timed = Exclude<Fault, { kind: 'bus' | 'wire' }>
 
 const backupEveryMs = 100
 const producerRetryMs = 10
+/** A job that stands still until a channel gives it up is not alive, though it ends some time. */
+const livenessMs = 25_000
+/** Of the requests of a process whose way is bad: what gets lost, and what is done unheard. */
+const lossyShares = { lost: 0.35, unanswered: 0.5 }
 /** Control messages are read in every so many seeds: it takes time. */
 const watchedSeeds = 8
 /** Of looks at the clock; longer than a turn of encoding, so that a snapshot takes several. */
@@ -49,6 +53,7 @@ export class SimWorld {
   /** A fingerprint of all that has happened. */
   hash = 0x811c9dc5
   recoveries = 0
+  endedAtMs = 0
   readonly #options: SimOptions
   readonly #trapdoor: Trapdoor = { armed: 0 }
   readonly #reached = new Map<Point, number>()
@@ -114,7 +119,7 @@ export class SimWorld {
       () => this.#isOver() || job.time.now >= faultsUntilMs,
     )
     this.#heal()
-    const limitMs = 60_000
+    const limitMs = livenessMs
     const { bounded } = this.#options.shape
     const isDone = (): boolean => this.#isOver() || (!bounded && observer.isComplete())
     try {
@@ -136,6 +141,7 @@ export class SimWorld {
       observer.broken('I13', thrown instanceof Error ? thrown.message : String(thrown))
       return
     }
+    this.endedAtMs = job.time.now
     await this.#judge()
   }
 
@@ -343,7 +349,8 @@ export class SimWorld {
 
   #wireFate(process: MemoryProcess): WireFault | undefined {
     const fault = this.#options.faults.find(one => one.kind === 'wire')
-    if (this.#healed || fault?.kind !== 'wire') return undefined
+    const isLossy = this.#isHeld(`lossy ${roleIn(process.name)}`)
+    if (this.#healed || (fault?.kind !== 'wire' && !isLossy)) return undefined
     let next = this.#wires.get(process.name)
     if (next === undefined) {
       const place = drawsAt(this.#options.seed, `wire ${process.name}`)
@@ -351,6 +358,9 @@ export class SimWorld {
       this.#wires.set(process.name, next)
     }
     const drawn = next()
+    if (isLossy && drawn < lossyShares.unanswered)
+      return drawn < lossyShares.lost ? 'lost' : 'unanswered'
+    if (fault?.kind !== 'wire') return undefined
     if (drawn < fault.loss) return 'lost'
     return drawn < fault.loss + fault.silence ? 'unanswered' : undefined
   }
@@ -384,7 +394,7 @@ export class SimWorld {
   }
 
   #roleOf(whom: Whom, at: MemoryProcess | undefined): string {
-    if (whom === 'self' && at !== undefined) return at.name.slice(0, at.name.lastIndexOf('-'))
+    if (whom === 'self' && at !== undefined) return roleIn(at.name)
     const number = whom === 'self' ? 0 : whom
     const subtasks = this.job.plan.subtasks
     if (number % 4 === 0) return coordinatorRole
@@ -479,6 +489,10 @@ export class SimWorld {
       case 'log-down':
         this.count('log cut off')
         this.#hold('log-down', fault.forMs, down => job.broker.setDown(down))
+        return
+      case 'lossy':
+        this.count('lossy way')
+        this.#hold(`lossy ${this.#roleOf(fault.whom, undefined)}`, fault.forMs, () => {})
         return
       case 'log-hung':
         this.count('log hung')
@@ -584,6 +598,8 @@ export class SimWorld {
     this.tell('faults are over')
   }
 }
+
+const roleIn = (process: string): string => process.slice(0, process.lastIndexOf('-'))
 
 const pointBefore = (request: string): Point | undefined => {
   if (request.startsWith('publish out.')) return 'publish'
