@@ -56,6 +56,27 @@ export const claimJob = async (
   request: ClaimRequest,
   ports: ClaimPorts,
 ): Promise<E.Either<StreamError, Claimed | EndedBefore>> => {
+  const { scheduler } = ports
+  let holder: Holder | undefined
+  for (;;) {
+    const tried = await tryClaim(request, ports)
+    if (E.isLeft(tried)) return tried
+    const { right } = tried
+    if (right.type !== 'held') return E.right(right)
+    const until = scheduler.now() + right.leaseMs
+    if (holder === undefined) request.onWaiting(right.leaseMs)
+    holder = watched(holder, right.run, until)
+    if (holder.renewals >= renewalsOfTheLiving) return E.left(running(request.job))
+    const waitMs = Math.min(right.leaseMs + slackMs, request.leaseMs / 3)
+    await new Promise<void>(resolve => scheduler.after(waitMs, resolve))
+  }
+}
+
+/** One look at all there is: while a holder is waited for, it may end the job. */
+const tryClaim = async (
+  request: ClaimRequest,
+  ports: ClaimPorts,
+): Promise<E.Either<StreamError, Claimed | EndedBefore | Held>> => {
   const { job, fresh } = request
   const record = await ports.store.describe(job)()
   if (E.isLeft(record)) return record
@@ -69,17 +90,17 @@ export const claimJob = async (
   if (E.isLeft(identity) && identity.left.type !== 'missing') return identity
   const claimed = await acquire(request, E.isRight(identity) && !fresh, ports)
   if (E.isLeft(claimed)) return claimed
-  if (fresh && !claimed.right.created) {
-    const { claim } = claimed.right
-    const ended = await ports.store.end(claim, 'canceled', {
-      reason: 'started afresh',
-      ttlMs: givenUpTtlMs,
-    })()
-    if (E.isLeft(ended)) return ended
-    const again = await acquire(request, false, ports)
-    return E.isLeft(again) ? again : settle(again.right, job, ports)
-  }
-  return settle(claimed.right, job, ports)
+  if (claimed.right.type === 'held') return E.right(claimed.right)
+  if (!fresh || claimed.right.created) return settle(claimed.right, job, ports)
+  const { claim } = claimed.right
+  const ended = await ports.store.end(claim, 'canceled', {
+    reason: 'started afresh',
+    ttlMs: givenUpTtlMs,
+  })()
+  if (E.isLeft(ended)) return ended
+  const again = await acquire(request, false, ports)
+  if (E.isLeft(again)) return again
+  return again.right.type === 'held' ? E.right(again.right) : settle(again.right, job, ports)
 }
 
 const settle = async (
@@ -110,34 +131,18 @@ const clearMailboxes = async (
 }
 
 type Acquired = Extract<AcquireOutcome, { readonly type: 'acquired' }>
+type Held = Extract<AcquireOutcome, { readonly type: 'held' }>
 
 const acquire = async (
-  request: ClaimRequest,
+  { job, run, graph, leaseMs }: ClaimRequest,
   mustExist: boolean,
   { store, scheduler }: ClaimPorts,
-): Promise<E.Either<StreamError, Acquired>> => {
-  const { job, run, graph, leaseMs } = request
-  let holder: Holder | undefined
-  for (;;) {
-    const outcome = await store.acquire({
-      job,
-      run,
-      leaseMs,
-      graph,
-      mustExist,
-      now: scheduler.wallClock(),
-    })()
-    if (E.isLeft(outcome)) return outcome
-    const { right } = outcome
-    if (right.type === 'acquired') return E.right(right)
-    if (right.type === 'unknown') return E.left(forgotten(job))
-    const until = scheduler.now() + right.leaseMs
-    if (holder === undefined) request.onWaiting(right.leaseMs)
-    holder = watched(holder, right.run, until)
-    if (holder.renewals >= renewalsOfTheLiving) return E.left(running(job))
-    const waitMs = Math.min(right.leaseMs + slackMs, leaseMs / 3)
-    await new Promise<void>(resolve => scheduler.after(waitMs, resolve))
-  }
+): Promise<E.Either<StreamError, Acquired | Held>> => {
+  const now = scheduler.wallClock()
+  const outcome = await store.acquire({ job, run, leaseMs, graph, mustExist, now })()
+  if (E.isLeft(outcome)) return outcome
+  const { right } = outcome
+  return right.type === 'unknown' ? E.left(forgotten(job)) : E.right(right)
 }
 
 /** A run that holds the job, as far as it was watched. */

@@ -234,8 +234,13 @@ export class CoordinatorActor {
     const { limits, mailboxStorage } = plan.graph
     const failed = (error: StreamError): void =>
       this.dispatch({ type: 'mailboxes-failed', generation, error })
-    const removed = await this.removeMailboxes(generation)
-    if (E.isLeft(removed)) return failed(removed.left)
+    const later = await this.removeMailboxes(generation)
+    if (E.isLeft(later)) return failed(later.left)
+    if (later.right !== undefined) {
+      // What lies in it would be taken for this generation's.
+      this.dispatch({ type: 'mailboxes-ahead', stream: later.right })
+      return failed(streamError('conflict', `there is a mailbox ${later.right} already`))
+    }
     for (const subtask of plan.subtasks) {
       const chain = plan.chains.find(c => c.id === subtask.chain)
       const writers = (chain?.inputs ?? []).reduce(
@@ -254,22 +259,25 @@ export class CoordinatorActor {
     this.dispatch({ type: 'mailboxes-ready', generation })
   }
 
-  private async removeMailboxes(below: Generation): Promise<E.Either<StreamError, void>> {
+  /** Removes those of older generations; answers one that is not older, if there is any. */
+  private async removeMailboxes(
+    below: Generation,
+  ): Promise<E.Either<StreamError, string | undefined>> {
     const { plan, ports } = this.options
     const streams = await ports.log.list(jobStreamPrefix(plan.job))()
     if (E.isLeft(streams)) return streams
+    let later: string | undefined
     for (const stream of streams.right) {
       const generation = generationOfStream(plan.job, stream)
       if (generation === undefined) continue
       if (generation >= below) {
-        // What lies in it would be taken for this generation's.
-        this.dispatch({ type: 'mailboxes-ahead', stream })
-        return E.left(streamError('conflict', `there is a mailbox ${stream} already`))
+        later = stream
+        continue
       }
       const removed = await ports.log.remove(stream)()
       if (E.isLeft(removed)) return removed
     }
-    return E.right(undefined)
+    return E.right(later)
   }
 
   private async allocate(generation: Generation): Promise<void> {
@@ -426,8 +434,10 @@ export class CoordinatorActor {
   private async tidy(keep: boolean): Promise<E.Either<StreamError, void>> {
     const { plan, ports } = this.options
     const { job } = plan
-    const removed = await this.removeMailboxes(Number.POSITIVE_INFINITY)
-    if (E.isLeft(removed) || keep) return removed
+    // Mailboxes of a later generation than ours are a successor's, and none of our business.
+    const removed = await this.removeMailboxes(this.state.newest + 1)
+    if (E.isLeft(removed)) return removed
+    if (keep) return E.right(undefined)
     const dead = await ports.log.facts(deadLetterStream(job))()
     if (E.isLeft(dead) && dead.left.type !== 'missing') return dead
     // Dead letters outlive the job; a stream without any is of no use to anybody.

@@ -122,6 +122,8 @@ export class SubtaskActor {
   private skipped = 0
   /** Told to run before it was restored: whoever had its name was. */
   private runsOnceReady = false
+  /** A trigger that came before it ran: it is not repeated. */
+  private early: { readonly epoch: Epoch; readonly final: boolean; readonly at: number } | undefined
 
   constructor(private readonly options: SubtaskOptions) {
     this.id = options.subtask
@@ -179,16 +181,20 @@ export class SubtaskActor {
     if (this.phase !== 'ready') return
     this.phase = 'running'
     this.guard(() => this.head?.start())
+    if (this.early !== undefined) this.trigger(this.early.epoch, this.early.final, this.early.at)
     this.options.onChange()
   }
 
   /** A source's share of a checkpoint: the barrier enters the stream of records here. */
   trigger(epoch: Epoch, final: boolean, triggeredAt: number): void {
+    if (this.phase === 'restoring' || this.phase === 'ready')
+      this.early = { epoch, final, at: triggeredAt }
     if (this.source === undefined || this.phase !== 'running') return
     this.guard(() => this.snapshot(epoch, final, Math.round(triggeredAt), 0))
   }
 
   abort(epoch: Epoch): void {
+    if (this.early?.epoch === epoch) this.early = undefined
     this.reports = this.reports.filter(r => r.part.epoch !== epoch)
     this.declines = this.declines.filter(d => d.epoch !== epoch)
     this.guard(() => this.head?.abort(epoch))

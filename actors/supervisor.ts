@@ -100,6 +100,8 @@ export class Supervisor implements RunningJob {
   /** Roles that wait to be started again. */
   private readonly waiting = new Set<string>()
   private stopping = false
+  /** The job is this run's, as far as its coordinator knows. */
+  private owns = false
   private result: JobOutcome | undefined
 
   constructor(private readonly options: SupervisorOptions) {
@@ -174,6 +176,7 @@ export class Supervisor implements RunningJob {
     if (role === coordinatorRole) this.silentLooks = 0
     switch (message.type) {
       case 'claimed':
+        this.owns = true
         this.startWorkers()
         return
       case 'progress':
@@ -230,10 +233,20 @@ export class Supervisor implements RunningJob {
       return
     }
     if (role === coordinatorRole) this.phase = undefined
+    if (role === coordinatorRole && code === exitCodes.fenced) this.withdraw()
+    // Without the job there is nothing for it to do; the next claim starts it again.
+    if (worker !== undefined && !this.owns) return
     // Told to stop, it ended in good order, and the word of the coordinator that lives follows.
     const isOver = this.phase === 'stopping' || this.phase === 'ended'
     if (worker !== undefined && code === exitCodes.ok && isOver) return
     this.respawn(child)
+  }
+
+  /** Workers are not lent to the run that may have the job now. */
+  private withdraw(): void {
+    this.owns = false
+    for (const child of this.children.values())
+      if (child.worker !== undefined) this.kill(child, 'the job may be another run’s now')
   }
 
   private respawn({ role, startedAt }: Child): void {

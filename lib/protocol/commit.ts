@@ -24,6 +24,7 @@
  *   S8.  Base: our messages with a sequence up to `base.sequence` end with `base.published`. When the subject is empty
  *        and records of unknown fate are left, they are proven unpublished only by a stream that stored nothing since
  *        its base, or removed nothing since. Records whose fate is known go on, expecting an empty subject.
+ *        A stream that ends below its base has lost messages of ours, and stops the job.
  *   S9.  Up to `#contested`, others may publish the same records: predecessors what was restored, late packets of a
  *        broken connection what was sent on it. Behind that, no message can be stored when one before it was refused:
  *        if one was, a stranger holds the refused one's place, and that is a failure which names the record.
@@ -545,6 +546,18 @@ export class TransactionalOutput {
 
   #foundEmpty(firstSequence: number, lastSequence: number): void {
     const base = this.#baseSequence
+    // Retention and purges leave a stream its last sequence; a server that lost its tail does not.
+    if (lastSequence < base && this.#chain.published !== undefined) {
+      const known = `${show(this.#chain.published)} was published up to ${base}`
+      this.#fail(
+        'lost',
+        `the stream lost stored messages: it ends at ${lastSequence}, and ${known}`,
+        {
+          next: 'Bring the lost messages back, or start a new job on another subject.',
+        },
+      )
+      return
+    }
     const isProven = lastSequence === base || (lastSequence > base && firstSequence <= base + 1)
     // Alone in the stream with every outcome known: what was stored since can only be a successor's.
     const isOthers = this.#alone && !this.#recovering

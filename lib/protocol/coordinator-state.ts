@@ -116,6 +116,8 @@ export interface CoordinatorState {
   readonly ordersDueAt: number
   /** The newest generation that the store has given us; 0: none yet. */
   readonly newest: Generation
+  /** The newest checkpoint that we know to have completed; 0: none. */
+  readonly completed: Epoch
   /** Found: what this coordinator's store knows nothing of (O7). */
   readonly ahead: Ahead | undefined
 }

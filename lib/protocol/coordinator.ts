@@ -13,7 +13,8 @@
  *   O7. Terms, generations and epochs only rise. A worker that has followed a later term or generation than
  *       ours, or the same generation in another term, and a mailbox of a generation that is only now begun,
  *       are our successor's, or a store's that has since gone back to an older state. If the store, asked
- *       afterwards, confirms our claim, or if it gives a number again, it has gone back: the job stops.
+ *       afterwards, confirms our claim, or if it restores less than has completed, it has gone back: the job
+ *       stops. A number that is given again is not used; where nothing else is lost, the job goes on.
  */
 import type { StreamError } from '../errors.js'
 import { absurd } from '../invariant.js'
@@ -64,6 +65,7 @@ export const initialCoordinator = (settings: CoordinatorSettings): CoordinatorSt
   restarts: 0,
   ordersDueAt: 0,
   newest: 0,
+  completed: 0,
   ahead: undefined,
 })
 
@@ -117,9 +119,9 @@ const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorSt
     case 'worker-exited':
       return loseWorker(state, event.worker, event.reason, event)
     case 'epoch-allocated':
-      if (isGivenAgain(state, event.generation, event.epoch)) {
-        return onStoreLost(state, wentBack(`gave checkpoint ${event.epoch} again`), event.now)
-      }
+      // The next generation restores, and so tells whether anything that had completed is lost.
+      if (isGivenAgain(state, event.generation, event.epoch))
+        return fail(state, `the store gave checkpoint ${event.epoch} again`, false, event)
       return checkpoints(state, event.generation, {
         type: 'allocated',
         epoch: event.epoch,
@@ -138,7 +140,7 @@ const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorSt
       return [next, [...effects, { type: 'note', note }]]
     }
     case 'committed':
-      return checkpoints(state, event.generation, {
+      return checkpoints(withCompleted(state, event.epoch), event.generation, {
         type: 'committed',
         epoch: event.epoch,
         now: event.now,
@@ -193,7 +195,10 @@ const onStoreLost = (state: CoordinatorState, reason: string, now: number): Coor
 }
 
 const wentBack = (fact: string): string =>
-  `the store ${fact}: it has gone back to an older state, and what completed since is lost. Restore it; or, to give up the state and start from nothing, run the job with --fresh.`
+  `the store ${fact}: it has gone back to an older state. Restore it; or start the job again, to go on from what it has: where that is not what was published, the job stops once more.`
+
+const withCompleted = (state: CoordinatorState, epoch: Epoch): CoordinatorState =>
+  epoch <= state.completed ? state : { ...state, completed: epoch }
 
 const isGivenAgain = ({ phase }: CoordinatorState, generation: Generation, epoch: Epoch): boolean =>
   phase.type === 'running' && phase.generation === generation && epoch <= phase.checkpoints.highest
@@ -278,8 +283,11 @@ const onGenerationBegun = (
 ): CoordinatorStep => {
   if (state.phase.type !== 'beginning') return [state, []]
   const { generation, restore } = event
-  if (generation <= state.newest)
-    return onStoreLost(state, wentBack(`gave generation ${generation} again`), event.now)
+  const restored = restore?.epoch ?? 0
+  if (restored < state.completed)
+    return onStoreLost(state, wentBack(`restores ${restored} behind ${state.completed}`), event.now)
+  // Workers know what they have let go of: numbers are asked for until there is a new one.
+  if (generation <= state.newest) return begin(state)
   const misfit = restore === undefined ? undefined : misfitOf(state.settings, restore)
   if (misfit !== undefined) {
     const [next, effects] = stop(state, 'failed', misfit, event.now)
@@ -288,7 +296,7 @@ const onGenerationBegun = (
   }
   const [next, effects] = assemble(
     {
-      ...state,
+      ...withCompleted(state, restored),
       newest: generation,
       phase: { type: 'assembling', generation, restore, mailboxes: false },
     },

@@ -137,6 +137,18 @@ test('a run that dies while its successor watches is taken over all the same', a
   t.is(claimOf(await servers.run('b').claim()).claim.term, 2)
 })
 
+test('a job that ends while its holder is watched is not run a second time', async t => {
+  const servers = new Servers()
+  const [first, second] = [servers.run('run-a'), servers.run('run-b')]
+  const held = claimOf(await first.claim())
+  servers.time.after(leaseMs / 4, () => {
+    void first.store.end(held.claim, 'finished', { ttlMs: 60_000 })()
+    void first.log.remove(identityStream(job))()
+  })
+  const outcome = await second.claim()
+  t.like(outcome, { right: { type: 'ended', status: 'finished' } })
+})
+
 test('a run whose last act is a renewal that its successor sees is taken over all the same', async t => {
   const servers = new Servers()
   const first = servers.run('a')

@@ -53,12 +53,12 @@ test('P1, P2: a report of a failed generation counts for no attempt of the next,
   )
 })
 
-test('P1: an id that was given before is no attempt: it proves that the store has gone back', t => {
+test('P1: an id that was given before is no attempt: the generation ends without it', t => {
   const of = committing()
   of.step({ type: 'committed', generation: 1, epoch: 1 })
   of.tick(of.now + 1_000)
   of.step({ type: 'epoch-allocated', generation: 1, epoch: 1 })
-  t.is(of.phase, 'stopping')
+  t.is(of.phase, 'restarting')
 })
 
 test('P3: a trigger that is heard again, or a barrier that comes again, does nothing', t => {

@@ -931,6 +931,19 @@ test('S8: an empty subject proves nothing was published only if its stream kept 
   }
 })
 
+test('S8: a stream that ends below what this output has published there has lost it', t => {
+  for (const lastSequence of [10, 11]) {
+    const output = begin({ exclusive: false })
+    prepare(output, 1, 'a', 'b')
+    output.completed(1)
+    ack(output, 0, 11)
+    output.outcome(1, refused, 0)
+    output.takeEffects()
+    output.lastRead({ type: 'empty', firstSequence: lastSequence + 1, lastSequence }, 0)
+    t.deepEqual(effectsOf(output), [lastSequence === 11 ? 'b 1/1 >0' : 'failed lost'])
+  }
+})
+
 test('S8: a stranger alone on the subject proves nothing was published only if all since the base is there', t => {
   for (const firstSequence of [11, 12]) {
     const output = restore()

@@ -1,6 +1,6 @@
 /** O7: a store that has gone back to an older state is found out, and nothing else is taken for it. */
 import test from 'ava'
-import { Coordination, settings, triggered } from './coordinator-fixture.js'
+import { Coordination, manifestOf, settings, triggered } from './coordinator-fixture.js'
 
 const { jobId } = settings
 
@@ -59,18 +59,28 @@ test('O7: a worker of a job that was given up counts generations of its own', t 
   t.is(of.phase, 'running')
 })
 
-test('O7: a checkpoint number that is given again stops the job, and breaks nothing', t => {
+test('O7: a checkpoint number that is given again ends the generation, not the job', t => {
   const of = new Coordination().runs(1)
   triggered(of, 3, 1)
   of.step({ type: 'epoch-allocated', generation: 1, epoch: 3 })
-  t.true(isLost(of))
+  t.is(of.phase, 'restarting')
 })
 
-test('O7: so does a generation that is given again', t => {
+test('O7: a generation that is given again is asked for until there is a new one', t => {
   const of = new Coordination().runs(4)
   of.tells('a/0', 4, { phase: 'failed' })
   of.tick(of.now + 1_001)
-  of.step({ type: 'generation-begun', generation: 4, restore: undefined })
+  const told = of.step({ type: 'generation-begun', generation: 4, restore: undefined })
+  t.deepEqual(told, ['begin generation'])
+  of.step({ type: 'generation-begun', generation: 5, restore: undefined })
+  t.is(of.phase, 'assembling')
+})
+
+test('O7: a store that restores less than has completed is lost', t => {
+  const of = new Coordination().runs(4, manifestOf(7))
+  of.tells('a/0', 4, { phase: 'failed' })
+  of.tick(of.now + 1_001)
+  of.step({ type: 'generation-begun', generation: 5, restore: manifestOf(6) })
   t.true(isLost(of))
 })
 

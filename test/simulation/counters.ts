@@ -5,6 +5,9 @@
 
 /** Everything that must happen in a run of many seeds. */
 export const sometimes = [
+  'fault struck',
+  'checkpoint compared with the reference',
+  'output compared with the reference',
   'crash of a coordinator',
   'crash of a worker',
   'pause of a coordinator',

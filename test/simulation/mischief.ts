@@ -153,6 +153,7 @@ export class Mischief {
     const { job } = this.#of
     if (this.#healed || job.outcome !== undefined) return
     this.#of.tell(`fault ${describeFault(fault)}`)
+    this.#of.count('fault struck')
     switch (fault.kind) {
       case 'crash':
         this.#crash(fault.whom, at)

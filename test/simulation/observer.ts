@@ -57,6 +57,8 @@ export class Observer {
   readonly #contents = new Map<number, string>()
   readonly #aborted = new Set<number>()
   readonly #counts = new Map<string, string>()
+  /** By output subject and way: the number of the newest record. */
+  readonly #furthest = new Map<string, number>()
   readonly #barriers = new Map<string, number>()
   readonly #mailboxes = new Map<string, Map<string, Epoch>>()
 
@@ -176,9 +178,9 @@ export class Observer {
   }
 
   #onOutput(subject: string, payload: Uint8Array, { headers }: PublishOptions): void {
-    const epoch = Number(headers?.['Sluice-Epoch'] ?? 0)
+    const epoch = Number(headers?.['Sluice-Epoch'] ?? Number.NaN)
     const generation = Number(headers?.['Sluice-Generation'] ?? 0)
-    if (epoch > this.#latest && !this.destroyed)
+    if (!(epoch <= this.#latest) && !this.destroyed)
       this.broken(
         'I5',
         `${subject} holds output of epoch ${epoch}, and ${this.#latest} has completed`,
@@ -206,6 +208,13 @@ export class Observer {
       return
     }
     if (times > 1) this.broken('I6', `${id} is ${times} times in ${sink}`)
+    if (this.reference.singleFile.has(sink) && !this.inputLost) {
+      const way = `${subject} ${item.o}${item.x.replace(/#\d/g, '')}`
+      const before = this.#furthest.get(way) ?? -1
+      this.#furthest.set(way, item.n)
+      if (item.n < before) this.broken('I6', `${id} comes after number ${before} in ${subject}`)
+    }
+    count(this.counters, 'output compared with the reference')
     if (item.m === '') return
     const place = `${item.m} ${item.c}`
     const known = this.#counts.get(place) ?? item.e
@@ -270,6 +279,7 @@ export class Observer {
   #checkContent(manifest: Manifest): void {
     if (this.inputLost) return
     const snapshots = manifest.parts.map(part => this.#open(manifest, part.subtask))
+    count(this.counters, 'checkpoint compared with the reference')
     const offsets = this.shape.sources.map(() => 0)
     const seen = new Map<string, Seen>()
     for (const snapshot of snapshots) {
@@ -407,6 +417,7 @@ export class Observer {
   recount(): void {
     this.published.clear()
     this.#counts.clear()
+    this.#furthest.clear()
     for (const [name] of this.world.broker.streams) {
       for (const { subject, payload } of this.world.broker.content(name)) {
         if (!subject.startsWith('out.')) continue

@@ -1,5 +1,6 @@
 /** A random job among faults: what a seed stands for, run to its end in virtual time. */
 import * as E from 'fp-ts/lib/Either.js'
+import { jobsKey } from '../../lib/adapters/redis/keys.js'
 import type { PublishOutcome } from '../../lib/ports/event-log.js'
 import { exponentialDelay } from '../../lib/protocol/retry.js'
 import { type Connection, JobWorld } from '../support/memory-job.js'
@@ -33,6 +34,9 @@ export interface SimOptions {
 const producerRetryMs = 10
 /** A job that stands still until a channel gives it up is not alive, though it ends some time. */
 const livenessMs = 25_000
+/** What a job says that found out that something is gone which was promised to be kept. */
+const namesLoss =
+  /lost|gone back|was made again|ends at|begins at|holds another|later epoch|does not know/
 /** Of looks at the clock; longer than a turn of encoding, so that a snapshot takes several. */
 const interruptionShare = 0.02
 const interruptionMs = 5
@@ -77,10 +81,10 @@ export class SimWorld {
       respawnMs: 20,
       sameNames: random.chance(0.15),
       onRefused: error => {
-        // A person starts it again, unless the error says that something is lost.
-        if (error.type === 'lost' && this.observer.destroyed) return undefined
+        // Where nothing was destroyed there is nothing that a person could have to do.
+        if (!this.observer.destroyed) this.observer.broken('I13', `refused: ${error.message}`)
         this.tell(`a person is told: ${error.message}`)
-        return 'again'
+        return error.type === 'lost' ? undefined : 'again'
       },
     })
     this.observer = new Observer(shape, reference, this.job, counters)
@@ -157,7 +161,8 @@ export class SimWorld {
     if (observer.violations.length > 0) return
     const outcome = job.outcome ?? { status: 'failed', reason: 'it has no outcome' }
     if (outcome.status === 'failed' || outcome.status === 'refused') {
-      if (observer.destroyed) this.count('loss found and named')
+      if (observer.destroyed && namesLoss.test(outcome.reason ?? ''))
+        this.count('loss found and named')
       else observer.broken('I13', `the job is ${outcome.status}: ${outcome.reason}`)
       return
     }
@@ -166,7 +171,7 @@ export class SimWorld {
     for (const process of this.#all) process.kill()
     const ttlMs = 3_600_000
     await job.time.pass(ttlMs + 60_000)
-    const left = job.redis.keys().filter(({ ttlMs: ttl }) => ttl !== undefined)
+    const left = job.redis.keys().filter(({ key }) => key !== jobsKey)
     if (left.length > 0) observer.broken('I10', `${left.length} keys are left: ${left[0]?.key}`)
     const mailboxes = [...job.broker.streams.keys()].filter(name => /_G\d+_/.test(name))
     if (mailboxes.length > 0) observer.broken('I10', `mailboxes are left: ${mailboxes.join(' ')}`)

@@ -117,7 +117,7 @@ const fenced = (claim: Claim, meta: JobMeta): StreamError =>
 const behind = ({ job, term }: Claim, meta: JobMeta): StreamError =>
   streamError(
     'lost',
-    `the store is at term ${meta.term}, generation ${meta.generation} of the job ${quoted(job)}, and has given later ones to this coordinator of term ${term}`,
+    `the store is at term ${meta.term}, generation ${meta.generation} of the job ${quoted(job)}, and has given later ones to this coordinator of term ${term}: it has gone back`,
   )
 
 const lost = (job: string, what: string): StreamError =>

@@ -23,9 +23,9 @@ export const refusal = (
     case 'behind':
       return streamError(
         'lost',
-        `Redis at ${place} is at term ${first}, generation ${second} of the job ${job}, and has given later ones to this coordinator of term ${claim.term}: it has gone back to an older state, and what completed since is lost`,
+        `Redis at ${place} is at term ${first}, generation ${second} of the job ${job}, and has given later ones to this coordinator of term ${claim.term}: it has gone back to an older state`,
         {
-          next: 'Restore the Redis data; or, to give up the state and start from nothing, run the job with --fresh.',
+          next: 'Restore the Redis data; or start the job again, to go on from what it has: where that is not what was published, the job stops once more.',
         },
       )
     case 'ended':
