@@ -32,6 +32,8 @@ const backupEveryMs = 100
 const lossyShares = { lost: 0.35, unanswered: 0.5 }
 /** Control messages are read in every so many seeds: it takes time. */
 const watchedSeeds = 8
+/** How far apart messages leave that were sent at once. */
+const buffersMs = 4
 const decoder = new TextDecoder()
 
 export class Mischief {
@@ -43,6 +45,7 @@ export class Mischief {
   /** How many faults hold something in a state; the last one to end heals it. */
   readonly #held = new Map<string, number>()
   #deafUntilMs = 0
+  #crashes = 0
   #healed = false
 
   constructor(of: MischiefWorld) {
@@ -206,8 +209,17 @@ export class Mischief {
     const role = this.#roleOf(whom, at)
     this.#of.count(role === coordinatorRole ? 'crash of a coordinator' : 'crash of a worker')
     // One that was abandoned has no supervisor any more.
-    if (whom === 'self' && at !== undefined && job.processes.get(role) !== at) at.kill()
-    else job.kill(role)
+    const silentFromMs = this.#silentFromMs(role)
+    if (whom === 'self' && at !== undefined && job.processes.get(role) !== at) at.kill(silentFromMs)
+    else job.kill(role, silentFromMs)
+  }
+
+  /** What a process had sent may still be in its own buffers when it dies. */
+  #silentFromMs(role: string): number | undefined {
+    const { time } = this.#of.job
+    this.#crashes += 1
+    const random = drawsAt(this.#of.seed, `buffers ${role} ${this.#crashes}`)
+    return random.chance(0.5) ? undefined : time.now + random.next() * buffersMs
   }
 
   #pause(whom: Whom, at: MemoryProcess | undefined, forMs: number): void {

@@ -156,10 +156,10 @@ export class JobWorld {
   }
 
   /** Kills a role's process; its supervisor notices, tells, and starts another. */
-  kill(role: string): void {
+  kill(role: string, silentFromMs?: number): void {
     const process = this.processes.get(role)
     if (process === undefined) return
-    process.kill()
+    process.kill(silentFromMs)
     this.processes.delete(role)
     this.told.push(`${role} is killed`)
     this.#later(this.#options.respawnMs, () => {

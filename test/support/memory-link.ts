@@ -9,6 +9,7 @@
  *        is up again.
  *   ML4. What reaches a server that hangs is done when it goes on, also when its sender has given up
  *        long before.
+ *   ML5. What a killed process had sent arrives, or from some message on none of it does.
  */
 import { type StreamError, streamError } from '../../lib/errors.js'
 import type { Connected, MemoryServer } from './memory-server.js'
@@ -53,6 +54,7 @@ export class MemoryLink {
       hooks.onServed?.(process, request)
     }
     this.wire.leave(() => {
+      if (!process.isHeard) return
       if (!this.server.serve(arrive)) onWaiting()
     })
   }

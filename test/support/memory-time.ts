@@ -141,6 +141,7 @@ export class VirtualTime {
 export class MemoryProcess {
   #alive = true
   #frozen: (() => void)[] | undefined
+  #silentFromMs = Number.POSITIVE_INFINITY
 
   constructor(
     readonly name: string,
@@ -151,9 +152,16 @@ export class MemoryProcess {
     return this.#alive
   }
 
-  kill(): void {
+  /** What it has sent and arrives from `silentFromMs` on dies with it. */
+  kill(silentFromMs = Number.POSITIVE_INFINITY): void {
     this.#alive = false
     this.#frozen = undefined
+    this.#silentFromMs = Math.min(this.#silentFromMs, silentFromMs)
+  }
+
+  /** Whether what it sent is still on its way to somebody. */
+  get isHeard(): boolean {
+    return this.time.now < this.#silentFromMs
   }
 
   freeze(): void {

@@ -113,7 +113,15 @@ export const coordinatorMutants: readonly Mutant[] = [
     name: "a job's end leaves its mailboxes behind",
     rules: ['O4'],
     file: actor,
-    find: `    const removed = await this.removeMailboxes(Number.POSITIVE_INFINITY)`,
+    find: `    const removed = await this.removeMailboxes(this.state.newest + 1)`,
     replace: `    const removed = await this.removeMailboxes(0)`,
+  },
+  {
+    name: 'a job that both know is refused at every second look',
+    rules: ['P10'],
+    file: 'actors/claim.ts',
+    find: `  return right.type === 'unknown' ? E.left(forgotten(job)) : E.right(right)`,
+    replace: `  if (right.type === 'acquired' && right.claim.term % 2 === 0) return E.left(forgotten(job))
+  return right.type === 'unknown' ? E.left(forgotten(job)) : E.right(right)`,
   },
 ]

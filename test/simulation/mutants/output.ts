@@ -5,6 +5,22 @@ const file = 'lib/protocol/commit.ts'
 
 export const outputMutants: readonly Mutant[] = [
   {
+    name: 'the records of an epoch are published backwards',
+    rules: ['S2'],
+    file,
+    find: `    this.#chain.file(epoch, firstIndex, this.#open)
+    this.#open = []`,
+    replace: `    this.#chain.file(epoch, firstIndex, [...this.#open].reverse())
+    this.#open = []`,
+  },
+  {
+    name: 'a stream that has lost all of an output is gone on with',
+    rules: ['S8'],
+    file,
+    find: `    if (lastSequence < base && this.#chain.published !== undefined) {`,
+    replace: `    if (lastSequence < 0 && this.#chain.published !== undefined) {`,
+  },
+  {
     name: 'records are published when their barrier has come',
     rules: ['P6', 'S1'],
     file,
