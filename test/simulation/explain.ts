@@ -1,5 +1,6 @@
 /** One seed, told event by event, and shrunk if it breaks a promise. */
 import { describeFault } from './faults.js'
+import { forbidRealTime, takeUses } from './forbidden.js'
 import { drawShape } from './random-job.js'
 import { runSeed } from './seed.js'
 import { shrunk } from './shrink.js'
@@ -8,7 +9,13 @@ const linesMax = 400
 
 /** Tells a seed; answers the exit code. */
 export const explain = async (seed: number): Promise<number> => {
+  forbidRealTime()
   const first = await runSeed({ seed }, new Map())
+  const [use] = takeUses()
+  if (use !== undefined) {
+    console.log(`I14: seed ${seed} used something real: ${use}`)
+    return 1
+  }
   if (first.violations.length === 0) {
     await runSeed({ seed }, new Map(), line => console.log(line))
     console.log(

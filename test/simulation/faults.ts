@@ -175,11 +175,7 @@ const drawStorm = (random: Prng): readonly Fault[] => {
 const drawWhen = (random: Prng): When =>
   random.chance(0.5)
     ? { type: 'time', atMs: Math.round(random.next() * faultsUntilMs) }
-    : {
-        type: 'point',
-        point: pick(random, points),
-        nth: between(random, 1, pick(random, [3, 10, 40])),
-      }
+    : atPoint(random)
 
 const atPoint = (random: Prng): When => ({
   type: 'point',
@@ -234,10 +230,6 @@ const drawFault = (random: Prng, kind: FaultKind): Fault => {
       return { kind, loss: 0.01, silence: 0.01 }
   }
 }
-
-/** Whether a run with these may come to an end that names what was destroyed. */
-export const mayEndByName = (faults: readonly Fault[]): boolean =>
-  faults.some(({ kind }) => destructive.includes(kind))
 
 /** A fault in words. */
 export const describeFault = (fault: Fault): string => {
