@@ -44,6 +44,13 @@ import { initialMembership, step as stepMembership } from './membership.js'
 import type { Beat } from './messages.js'
 import { withOrders } from './orders.js'
 import { initialRetry, step as stepRetry } from './retry.js'
+import {
+  aheadOf,
+  isGivenAgain,
+  wentBack,
+  withCompleted,
+  withMailboxAhead,
+} from './store-history.js'
 
 export { unassignable } from './assignment.js'
 export * from './coordinator-state.js'
@@ -108,10 +115,8 @@ const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorSt
       return generationOf(state) === event.generation
         ? fail(state, `its mailboxes could not be made: ${event.error.message}`, false, event)
         : [state, []]
-    case 'mailboxes-ahead': {
-      const ahead = { what: `the generation of mailbox ${event.stream}`, since: event.now }
-      return [{ ...state, ahead: state.ahead ?? ahead }, []]
-    }
+    case 'mailboxes-ahead':
+      return [withMailboxAhead(state, event.stream, event.now), []]
     case 'beat':
       return onBeat(state, event.beat, event)
     case 'heartbeat':
@@ -119,14 +124,7 @@ const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorSt
     case 'worker-exited':
       return loseWorker(state, event.worker, event.reason, event)
     case 'epoch-allocated':
-      // The next generation restores, and so tells whether anything that had completed is lost.
-      if (isGivenAgain(state, event.generation, event.epoch))
-        return fail(state, `the store gave checkpoint ${event.epoch} again`, false, event)
-      return checkpoints(state, event.generation, {
-        type: 'allocated',
-        epoch: event.epoch,
-        now: event.now,
-      })
+      return onAllocated(state, event)
     case 'allocation-failed': {
       const [next, effects] = checkpoints(state, event.generation, {
         type: 'allocation-failed',
@@ -176,6 +174,17 @@ const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorSt
   }
 }
 
+const onAllocated = (
+  state: CoordinatorState,
+  event: Extract<CoordinatorEvent, { type: 'epoch-allocated' }>,
+): CoordinatorStep => {
+  const { generation, epoch, now } = event
+  // The next generation restores, and so tells whether anything that had completed is lost.
+  if (isGivenAgain(state, generation, epoch))
+    return fail(state, `the store gave checkpoint ${epoch} again`, false, event)
+  return checkpoints(state, generation, { type: 'allocated', epoch, now })
+}
+
 const onGenerationFailed = (
   state: CoordinatorState,
   { now, error }: { readonly now: number; readonly error: StreamError },
@@ -194,15 +203,6 @@ const onStoreLost = (state: CoordinatorState, reason: string, now: number): Coor
   return [next, [{ type: 'note', note }, ...effects]]
 }
 
-const wentBack = (fact: string): string =>
-  `the store ${fact}: it has gone back to an older state. Restore it; or start the job again, to go on from what it has: where that is not what was published, the job stops once more.`
-
-const withCompleted = (state: CoordinatorState, epoch: Epoch): CoordinatorState =>
-  epoch <= state.completed ? state : { ...state, completed: epoch }
-
-const isGivenAgain = ({ phase }: CoordinatorState, generation: Generation, epoch: Epoch): boolean =>
-  phase.type === 'running' && phase.generation === generation && epoch <= phase.checkpoints.highest
-
 /** O7: no successor took the claim after the worker was heard of, so the store has forgotten. */
 const onRenewed = (
   state: CoordinatorState,
@@ -211,17 +211,6 @@ const onRenewed = (
   const { ahead } = state
   if (ahead === undefined || askedAt <= ahead.since) return [state, []]
   return onStoreLost(state, wentBack(`knows nothing of ${ahead.what}`), now)
-}
-
-/** O7. Before the first generation is known nothing can be compared; the next beat is. */
-const aheadOf = (state: CoordinatorState, beat: Beat, now: number): CoordinatorState['ahead'] => {
-  const { settings, phase, ahead } = state
-  if (ahead !== undefined || !('generation' in phase) || beat.jobId !== settings.jobId) return ahead
-  const { highest, deployedBy } = beat
-  const isAnother = highest === phase.generation && deployedBy !== settings.term
-  if (beat.term <= settings.term && highest <= phase.generation && !isAnother) return undefined
-  const what = `term ${beat.term}, generation ${highest}, which worker ${beat.worker} has heard of`
-  return { what, since: now }
 }
 
 const isEnding = (phase: Phase): boolean =>

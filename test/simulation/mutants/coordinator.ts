@@ -59,7 +59,7 @@ export const coordinatorMutants: readonly Mutant[] = [
   {
     name: 'what a store forgot is not noticed by its numbers',
     rules: ['O7', 'P1'],
-    file,
+    file: 'lib/protocol/store-history.ts',
     find: `  phase.type === 'running' && phase.generation === generation && epoch <= phase.checkpoints.highest
 `,
     replace: `  phase.type === 'running' && phase.generation === generation && epoch < 0
