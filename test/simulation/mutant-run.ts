@@ -189,13 +189,15 @@ class Copy {
     return new Promise((resolve, reject) => {
       const child = spawn(process.execPath, [...args], {
         cwd: this.#path('.'),
+        // A group of its own: what it starts must not write into the copy when it is gone.
+        detached: true,
         stdio: ['ignore', 'pipe', 'pipe'],
       })
       this.#child = child
       let output = ''
       const giveUp = (): void => {
         output += `\nkilled: nothing was heard of it for ${silenceMs} ms`
-        child.kill('SIGKILL')
+        this.stop()
       }
       let silence = setTimeout(giveUp, silenceMs)
       const hear = (data: Buffer): void => {
@@ -214,7 +216,8 @@ class Copy {
   }
 
   stop(): void {
-    this.#child?.kill('SIGKILL')
+    const { pid, exitCode, signalCode } = this.#child ?? {}
+    if (pid !== undefined && exitCode === null && signalCode === null) process.kill(-pid, 'SIGKILL')
   }
 
   remove(): void {
