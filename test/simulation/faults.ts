@@ -165,7 +165,7 @@ const longAgoMs = 60_000
 
 /** Crashes one after another, far enough apart for a recovery each. */
 const drawStorm = (random: Prng): readonly Fault[] => {
-  const count = between(random, 5, 13)
+  const count = between(random, 7, 17)
   return Array.from({ length: count }, (_, nth): Fault => {
     const atMs = Math.round(((nth + random.next()) / count) * faultsUntilMs)
     return { kind: 'crash', when: { type: 'time', atMs }, whom: random.below(100) }
