@@ -6,7 +6,6 @@
  * or never changes nothing but the time at which the other side learns.
  */
 import * as E from 'fp-ts/lib/Either.js'
-import { pipe } from 'fp-ts/lib/function.js'
 import * as t from 'io-ts'
 import { PathReporter } from 'io-ts/lib/PathReporter.js'
 import { type StreamError, streamError } from '../errors.js'
@@ -133,28 +132,24 @@ const decoder = new TextDecoder('utf-8', { fatal: true })
 export const encodeMessage = (message: ToCoordinator | Orders): Uint8Array =>
   encoder.encode(JSON.stringify(message))
 
-const parse = (payload: Uint8Array): E.Either<StreamError, unknown> =>
-  E.tryCatch(
-    (): unknown => JSON.parse(decoder.decode(payload)),
-    cause => streamError('corrupt', 'a control message is not JSON', { cause }),
-  )
+const parse = (payload: Uint8Array): E.Either<StreamError, unknown> => {
+  try {
+    const value: unknown = JSON.parse(decoder.decode(payload))
+    return E.right(value)
+  } catch (cause) {
+    return E.left(streamError('corrupt', 'a control message is not JSON', { cause }))
+  }
+}
 
 /** Decodes once, at the edge; inside, types are trusted. */
 export const decodeMessage = <A>(
   codec: t.Type<A, unknown>,
   payload: Uint8Array,
-): E.Either<StreamError, A> =>
-  pipe(
-    parse(payload),
-    E.chain(value => {
-      const decoded = codec.decode(value)
-      return E.isRight(decoded)
-        ? decoded
-        : E.left(
-            streamError(
-              'corrupt',
-              `a control message was refused: ${PathReporter.report(decoded)[0] ?? ''}`,
-            ),
-          )
-    }),
-  )
+): E.Either<StreamError, A> => {
+  const parsed = parse(payload)
+  if (E.isLeft(parsed)) return parsed
+  const decoded = codec.decode(parsed.right)
+  if (E.isRight(decoded)) return decoded
+  const why = PathReporter.report(decoded)[0] ?? ''
+  return E.left(streamError('corrupt', `a control message was refused: ${why}`))
+}

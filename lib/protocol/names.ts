@@ -20,10 +20,24 @@ export const streamNameCharsMax = 255
 /** The longest subject that we publish on or read from, in bytes. */
 export const subjectBytesMax = 1024
 
+const encoder = new TextEncoder()
+const tokensMax = 10_000
+const tokens = new Map<string, string>()
+
 /** A name as one token that is safe in a subject, a stream name and a Redis key. */
 export const token = (name: string): string => {
+  const known = tokens.get(name)
+  if (known !== undefined) return known
+  // Names are few and asked for with every message; all are forgotten before they are too many.
+  if (tokens.size >= tokensMax) tokens.clear()
+  const fresh = made(name)
+  tokens.set(name, fresh)
+  return fresh
+}
+
+const made = (name: string): string => {
   let out = ''
-  for (const byte of new TextEncoder().encode(name)) {
+  for (const byte of encoder.encode(name)) {
     const plain =
       (byte >= 48 && byte <= 57) ||
       (byte >= 65 && byte <= 90) ||
@@ -35,7 +49,7 @@ export const token = (name: string): string => {
 }
 
 /** Length of a text in UTF-8. */
-export const bytesOf = (text: string): number => new TextEncoder().encode(text).length
+export const bytesOf = (text: string): number => encoder.encode(text).length
 
 /** Whether a text survives UTF-8: one with half a surrogate pair would be changed by it. */
 export const isWellFormed = (text: string): boolean => !/\p{Surrogate}/u.test(text)

@@ -2,13 +2,14 @@
  * The coordinator's orders: all that each worker should be, told again and again.
  */
 import {
+  type Assignment,
   type CoordinatorEffect,
   type CoordinatorState,
   type CoordinatorStep,
   generationOf,
   type Phase,
-  type WorkerState,
 } from './coordinator-state.js'
+import type { SubtaskId, WorkerId } from './ids.js'
 import type { Orders } from './messages.js'
 
 /** Sends orders when they are due, and at once when the phase or the checkpoints changed. */
@@ -20,12 +21,9 @@ export const withOrders = (
 ): CoordinatorStep => {
   if (after.phase.type === 'fenced') return [after, effects]
   if (!ordersDiffer(before.phase, after.phase) && now < after.ordersDueAt) return [after, effects]
-  const orders = [...after.workers.values()].map(
-    (w): CoordinatorEffect => ({
-      type: 'send-orders',
-      worker: w.worker,
-      orders: ordersFor(after, w),
-    }),
+  const orderTo = ordersOf(after)
+  const orders = [...after.workers.keys()].map(
+    (worker): CoordinatorEffect => ({ type: 'send-orders', worker, orders: orderTo(worker) }),
   )
   return [{ ...after, ordersDueAt: now + after.settings.ordersEveryMs }, [...effects, ...orders]]
 }
@@ -40,7 +38,8 @@ const ordersDiffer = (before: Phase, after: Phase): boolean => {
   )
 }
 
-const ordersFor = (state: CoordinatorState, worker: WorkerState): Orders => {
+/** What all workers are told is made once: there may be a thousand of them. */
+const ordersOf = (state: CoordinatorState): ((worker: WorkerId) => Orders) => {
   const { phase, settings } = state
   const base = {
     version: 1,
@@ -54,24 +53,42 @@ const ordersFor = (state: CoordinatorState, worker: WorkerState): Orders => {
     completed: 0,
     aborted: [],
   } as const
-  if (phase.type === 'stopping') return { ...base, completed: phase.completed, phase: 'stop' }
-  if (phase.type === 'ended') return { ...base, phase: 'stop' }
+  if (phase.type === 'stopping')
+    return () => ({ ...base, completed: phase.completed, phase: 'stop' })
+  if (phase.type === 'ended') return () => ({ ...base, phase: 'stop' })
   // The order to idle must not reach into the generation that is being assembled, however late it comes.
   if (phase.type === 'assembling')
-    return { ...base, generation: phase.generation - 1, phase: 'idle' }
-  if (phase.type !== 'deploying' && phase.type !== 'running') return { ...base, phase: 'idle' }
-  const subtasks = [...phase.assignment].filter(([, id]) => id === worker.worker).map(([id]) => id)
-  const deploy = { ...base, subtasks, restore: phase.restore }
-  if (phase.type === 'deploying') return { ...deploy, phase: 'deploy' }
-  return {
-    ...deploy,
-    phase: 'run',
-    triggers: phase.checkpoints.pending.map(p => ({
-      epoch: p.epoch,
-      final: p.final,
-      triggeredAt: p.registeredAt,
-    })),
-    completed: phase.checkpoints.completed,
-    aborted: phase.checkpoints.aborted,
+    return () => ({ ...base, generation: phase.generation - 1, phase: 'idle' })
+  if (phase.type !== 'deploying' && phase.type !== 'running')
+    return () => ({ ...base, phase: 'idle' })
+  const assigned = byWorker(phase.assignment)
+  const { restore } = phase
+  if (phase.type === 'deploying') {
+    return worker => ({ ...base, subtasks: assigned.get(worker) ?? [], restore, phase: 'deploy' })
   }
+  const { pending, completed, aborted } = phase.checkpoints
+  const triggers = pending.map(p => ({
+    epoch: p.epoch,
+    final: p.final,
+    triggeredAt: p.registeredAt,
+  }))
+  return worker => ({
+    ...base,
+    subtasks: assigned.get(worker) ?? [],
+    restore,
+    phase: 'run',
+    triggers,
+    completed,
+    aborted,
+  })
+}
+
+const byWorker = (assignment: Assignment): ReadonlyMap<WorkerId, readonly SubtaskId[]> => {
+  const assigned = new Map<WorkerId, SubtaskId[]>()
+  for (const [subtask, worker] of assignment) {
+    const own = assigned.get(worker)
+    if (own === undefined) assigned.set(worker, [subtask])
+    else own.push(subtask)
+  }
+  return assigned
 }
