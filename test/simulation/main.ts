@@ -4,9 +4,11 @@
  */
 import { writeFile } from 'node:fs/promises'
 import { Command, InvalidArgumentError } from 'commander'
+import { messageOf } from '../../lib/errors.js'
 import type { Batch } from './batch.js'
 import { sometimes } from './counters.js'
 import { explain } from './explain.js'
+import { codeFingerprint, Kept } from './kept.js'
 import { runMutants } from './mutant-run.js'
 import { runAll } from './processes.js'
 import { untilViolation } from './until-violation.js'
@@ -36,6 +38,7 @@ interface Options {
   readonly seed: number | undefined
   readonly jobs: number
   readonly json: string | undefined
+  readonly keep: string | undefined
   readonly untilViolation: boolean
   readonly mutants: boolean
   readonly only: string | undefined
@@ -55,19 +58,26 @@ const runSeeds = async ({
   from,
   jobs,
   json,
+  keep,
 }: Options & { readonly seeds: number }): Promise<number> => {
+  const kept =
+    keep === undefined ? undefined : Kept.open(keep, { from, seeds, code: codeFingerprint() })
+  const batches: Batch[] = [...(kept?.batches ?? [])]
+  const secondsBefore = kept?.seconds ?? 0
+  let done = batches.reduce((sum, batch) => sum + batch.seeds, 0)
+  if (done > 0) console.log(`${keep} holds ${done} of ${seeds} seeds already`)
   const startedAt = performance.now()
-  const batches: Batch[] = []
-  let done = 0
+  const secondsNow = (): number => secondsBefore + (performance.now() - startedAt) / 1_000
   let saidAt = startedAt
   const say = (): void => {
-    const seconds = (performance.now() - startedAt) / 1_000
     const failed = batches.reduce((sum, batch) => sum + batch.failed.length, 0)
     console.log(
-      `${done} of ${seeds} seeds, ${Math.round(done / seconds)}/s, ${failed} with violations`,
+      `${done} of ${seeds} seeds, ${Math.round(done / secondsNow())}/s, ${failed} with violations`,
     )
   }
-  await runAll({ from, seeds, jobs, untilViolation: false }, batch => {
+  const isDone = new Set(batches.map(batch => batch.from))
+  await runAll({ from, seeds, jobs, untilViolation: false, done: isDone }, batch => {
+    kept?.add(batch, secondsNow() - kept.seconds)
     batches.push(batch)
     done += batch.seeds
     for (const { seed, violations } of batch.failed) {
@@ -81,7 +91,7 @@ const runSeeds = async ({
     return true
   })
   say()
-  const summary = summaryOf(batches, from, seeds, (performance.now() - startedAt) / 1_000)
+  const summary = summaryOf(batches, from, seeds, secondsNow())
   if (json !== undefined) await writeFile(json, `${JSON.stringify(summary, undefined, 2)}\n`)
   for (const what of summary.never) console.log(`never happened: ${what}`)
   console.log(
@@ -131,6 +141,7 @@ const program = new Command('sim')
   .option('--seed <seed>', 'this one alone, event by event', wholeNumber)
   .option('--jobs <n>', 'processes', wholeNumber, 2)
   .option('--json <file>', 'write the summary there')
+  .option('--keep <file>', 'keep every batch there: cut off, the same command goes on from it')
   .option('--until-violation', 'stop at the first seed that breaks a promise, and say which')
   .option('--mutants', 'break the product on purpose, and see whether it is found out')
   .option('--only <text>', 'only mutants with it in their name, file or rules')
@@ -143,4 +154,9 @@ const program = new Command('sim')
     else process.exitCode = await runSeeds({ ...options, seeds })
   })
 
-await program.parseAsync()
+try {
+  await program.parseAsync()
+} catch (thrown) {
+  console.error(messageOf(thrown))
+  process.exitCode = 1
+}

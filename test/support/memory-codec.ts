@@ -7,8 +7,12 @@ import * as E from 'fp-ts/lib/Either.js'
 import { messageOf, streamError } from '../../lib/errors.js'
 import type { RecordCodec } from '../../lib/ports/record-codec.js'
 
+const encoder = new TextEncoder()
+const decoder = new TextDecoder('utf-8', { fatal: true })
+
 /** Marks what JSON has no words for; a text that begins with it is marked as well. */
 const mark = '\u0001'
+const mapKey = `${mark}map`
 
 const toJson = (value: unknown): unknown => {
   switch (typeof value) {
@@ -32,9 +36,11 @@ const objectToJson = (value: unknown): unknown => {
   if (Array.isArray(value)) return value.map(toJson)
   if (value instanceof Uint8Array) return `${mark}b${Buffer.from(value).toString('base64')}`
   if (value instanceof Date) return `${mark}d${value.getTime()}`
-  if (value instanceof Map) return { [`${mark}map`]: toJson([...value]) }
+  if (value instanceof Map) return { [mapKey]: toJson([...value]) }
   if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([key, of]) => [key, toJson(of)]))
+  const out: Record<string, unknown> = {}
+  for (const [key, of] of Object.entries(value)) out[key] = toJson(of)
+  return out
 }
 
 const fromText = (text: string): unknown => {
@@ -60,23 +66,23 @@ const fromJson = (value: unknown): unknown => {
   if (typeof value === 'string') return fromText(value)
   if (Array.isArray(value)) return value.map(fromJson)
   if (typeof value !== 'object' || value === null) return value
-  const entries = Object.entries(value).map(([key, of]): [string, unknown] => [key, fromJson(of)])
-  const [first] = entries
-  if (first?.[0] === `${mark}map` && Array.isArray(first[1])) return new Map(first[1])
-  return Object.fromEntries(entries)
+  const out: Record<string, unknown> = {}
+  for (const [key, of] of Object.entries(value)) out[key] = fromJson(of)
+  const map = out[mapKey]
+  return Array.isArray(map) ? new Map(map) : out
 }
 
 export const memoryCodec: RecordCodec = {
   serialize: value => {
     try {
-      return E.right(new TextEncoder().encode(JSON.stringify(toJson(value))))
+      return E.right(encoder.encode(JSON.stringify(toJson(value))))
     } catch (cause) {
       return E.left(streamError('invalid', `a value cannot be serialized: ${messageOf(cause)}`))
     }
   },
   deserialize: bytes => {
     try {
-      return E.right(fromJson(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))))
+      return E.right(fromJson(JSON.parse(decoder.decode(bytes))))
     } catch (cause) {
       return E.left(streamError('corrupt', `bytes do not read: ${messageOf(cause)}`))
     }
