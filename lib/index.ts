@@ -4,7 +4,6 @@ export { job } from './job/builder.js'
 export type {
   Actor,
   ActorOptions,
-  CheckpointOptions,
   Context,
   ErrorPolicy,
   IterableSource,
@@ -24,7 +23,6 @@ export { actor, iterable, jetstream } from './job/definitions.js'
 export type {
   AnyActor,
   AnySource,
-  CheckpointConfig,
   Durability,
   Edge,
   Job,
@@ -36,6 +34,14 @@ export { isJob } from './job/graph.js'
 export type { Limits } from './job/limits.js'
 export type { Problem } from './job/problem.js'
 export { problemText } from './job/problem.js'
+export type {
+  CheckpointConfig,
+  CheckpointOptions,
+  JobSettings,
+  RestartOptions,
+  Retention,
+  StateBackendOptions,
+} from './job/settings.js'
 export type {
   JobOptions,
   KeyedStream,

@@ -9,20 +9,18 @@
  * How an edge comes about: after `keyBy` it is keyed; between equal parallelisms it is forward, so
  * that its ends run in one process; otherwise it is rebalance.
  */
-import type { Actor, CheckpointOptions } from './contracts.js'
-import type {
-  AnyActor,
-  AnySource,
-  CheckpointConfig,
-  Edge,
-  Job,
-  JobGraph,
-  KeyOf,
-  Vertex,
-} from './graph.js'
+import type { Actor } from './contracts.js'
+import type { AnyActor, AnySource, Edge, Job, JobGraph, KeyOf, Vertex } from './graph.js'
 import { defaultLimits, type Limits } from './limits.js'
 import { describe, type Problem } from './problem.js'
 import { isRecord, unknownOptions } from './rules.js'
+import {
+  type CheckpointOptions,
+  filledCheckpoint,
+  type JobSettings,
+  type RestartOptions,
+  type StateBackendOptions,
+} from './settings.js'
 import type { JobOptions, NewJob, OperatorOptions, SinkOptions } from './stream.js'
 
 /**
@@ -45,6 +43,7 @@ export const job = (name: string, options: JobOptions = {}): NewJob => {
       edges: [],
       maxParallelism: given.maxParallelism ?? 128,
       checkpoint: undefined,
+      settings: Object.freeze({}),
       durability: given.durability ?? 'process-crash',
       mailboxStorage: given.mailboxStorage ?? 'memory',
       limits: limitsOf(given.limits),
@@ -68,6 +67,8 @@ interface Draft extends Job {
   readonly to: (actor: unknown, options?: unknown) => Draft
   readonly into: (sink: unknown, options?: unknown) => Draft
   readonly checkpoint: (options: unknown) => Draft
+  readonly restart: (options: unknown) => Draft
+  readonly stateBackend: (options: unknown) => Draft
 }
 
 interface Position {
@@ -87,6 +88,8 @@ const draft = (at: Position): Draft =>
     to: (actor, options) => draft(to(at, actor, options)),
     into: (sink, options) => draft(into(at, sink, options)),
     checkpoint: options => draft(checkpoint(at, options)),
+    restart: options => draft(restart(at, options)),
+    stateBackend: options => draft(stateBackend(at, options)),
   } satisfies Draft)
 
 const from = (at: Position, source: unknown, options: unknown): Position => {
@@ -152,27 +155,40 @@ const into = (at: Position, sink: unknown, options: unknown): Position => {
 }
 
 const checkpoint = (at: Position, options: unknown): Position => {
-  const noting = noted(at, [
-    ...(at.graph.checkpoint === undefined ? [] : [checkpointTwice]),
-    ...optionProblems('checkpoint', options, undefined),
-  ])
+  const noting = saidOnce(at, 'checkpoint', options)
   if (!isCheckpointOptions(options)) return noting
-  const config: CheckpointConfig = Object.freeze({
-    // Unknown options stay in, so that `validate` reports them next to the wrong ones.
-    ...options,
-    mode: options.mode ?? 'exactly-once',
-    timeoutMs: options.timeoutMs ?? 600_000,
-    minPauseMs: options.minPauseMs ?? 0,
-  })
-  return { ...noting, graph: { ...noting.graph, checkpoint: config } }
+  const { graph } = withSetting(noting, { checkpoint: options })
+  return { ...noting, graph: { ...graph, checkpoint: filledCheckpoint(options) } }
 }
 
-const checkpointTwice: Problem = {
-  path: 'checkpoint',
-  expected: 'one call of checkpoint(options)',
-  found: 'another one',
-  next: 'Remove one: a job has one kind of checkpoint.',
+const restart = (at: Position, options: unknown): Position => {
+  const noting = saidOnce(at, 'restart', options)
+  return isRestartOptions(options) ? withSetting(noting, { restart: options }) : noting
 }
+
+const stateBackend = (at: Position, options: unknown): Position => {
+  const noting = saidOnce(at, 'stateBackend', options)
+  return isStateBackendOptions(options) ? withSetting(noting, { stateBackend: options }) : noting
+}
+
+const withSetting = (at: Position, said: JobSettings): Position => ({
+  ...at,
+  graph: { ...at.graph, settings: Object.freeze({ ...at.graph.settings, ...said }) },
+})
+
+/** Notes what is wrong with calling a step: for the second time, or without options. */
+const saidOnce = (at: Position, step: keyof JobSettings, options: unknown): Position =>
+  noted(at, [
+    ...(at.graph.settings[step] === undefined ? [] : [twice(step)]),
+    ...optionProblems(step, options, undefined),
+  ])
+
+const twice = (step: keyof JobSettings): Problem => ({
+  path: step,
+  expected: `one call of ${step}(options)`,
+  found: 'another one',
+  next: 'Remove one: the second would take the place of the first.',
+})
 
 /** The position after a vertex that was joined to the stream's end. */
 const joined = (at: Position, vertex: Vertex): Position => {
@@ -261,6 +277,10 @@ const isKeyOf = (value: unknown): value is KeyOf => typeof value === 'function'
 const isJobOptions = (value: unknown): value is JobOptions => isRecord(value)
 
 const isCheckpointOptions = (value: unknown): value is CheckpointOptions => isRecord(value)
+
+const isRestartOptions = (value: unknown): value is RestartOptions => isRecord(value)
+
+const isStateBackendOptions = (value: unknown): value is StateBackendOptions => isRecord(value)
 
 const stepOptions = (value: unknown): OperatorOptions & SinkOptions =>
   isStepOptions(value) ? value : {}

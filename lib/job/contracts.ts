@@ -175,15 +175,3 @@ export interface JetStreamSink {
 
 /** Anything that records go to. */
 export type Sink = JetStreamSink
-
-/** What `checkpoint` takes. Times in milliseconds. */
-export interface CheckpointOptions {
-  /** Base rate of periodic checkpoints. At least 10. */
-  readonly intervalMs: number
-  /** Default `exactly-once`. */
-  readonly mode?: 'exactly-once' | 'at-least-once'
-  /** An attempt that has not completed by then is aborted. At least 10. Default 600 000. */
-  readonly timeoutMs?: number
-  /** No sooner than this after a completed checkpoint. Default 0. */
-  readonly minPauseMs?: number
-}

@@ -9,6 +9,7 @@ import type { Key } from '../protocol/ids.js'
 import type { Actor, Sink, Source } from './contracts.js'
 import type { Limits } from './limits.js'
 import type { Problem } from './problem.js'
+import type { CheckpointConfig, JobSettings } from './settings.js'
 
 // The graph holds users' typed functions side by side, so its own element types are `unknown`:
 // the builder is what proves that neighbours fit.
@@ -56,14 +57,6 @@ export type Edge =
 /** Chooses a record's key. Deterministic: a replayed record must get the same key. */
 export type KeyOf = (record: unknown) => Key
 
-/** Checkpointing with every default filled in. */
-export interface CheckpointConfig {
-  readonly intervalMs: number
-  readonly mode: 'exactly-once' | 'at-least-once'
-  readonly timeoutMs: number
-  readonly minPauseMs: number
-}
-
 /**
  * What is given up for speed: `strict` nothing; `process-crash` survives crashes of processes, not
  * of hosts; `none` neither.
@@ -78,6 +71,8 @@ export interface JobGraph {
   /** Number of key groups, fixed for the state's life. */
   readonly maxParallelism: number
   readonly checkpoint: CheckpointConfig | undefined
+  /** What the job's code said, before defaults and what was configured for all jobs. */
+  readonly settings: JobSettings
   readonly durability: Durability
   /** Storage of the mailboxes. */
   readonly mailboxStorage: 'memory' | 'file'

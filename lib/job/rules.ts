@@ -122,6 +122,24 @@ export const integer =
     return right ? [] : problem(path, expected, value, next)
   }
 
+/** A number that a check finds right. */
+export const number =
+  (expected: string, isRight: (value: number) => boolean): Rule =>
+  (path, value) =>
+    typeof value === 'number' && isRight(value)
+      ? []
+      : problem(path, expected, value, 'Correct the number.')
+
+/** A text with something in it. */
+export const nonEmptyText =
+  (expected: string, next: string): Rule =>
+  (path, value) =>
+    typeof value === 'string' && value !== '' ? [] : problem(path, expected, value, next)
+
+/** A yes or no. */
+export const trueOrFalse: Rule = (path, value) =>
+  typeof value === 'boolean' ? [] : problem(path, 'true or false', value, 'Choose one of these.')
+
 /** A time in milliseconds that a timer can keep. */
 export const milliseconds = (min: number, next?: string): Rule => integer(min, timeMsMax, next)
 

@@ -12,9 +12,10 @@
  *   WT4. Behind an actor that emits nothing (`t.never`) there is no stream.
  */
 import type { Key } from '../protocol/ids.js'
-import type { Actor, CheckpointOptions, Sink, Source } from './contracts.js'
+import type { Actor, Sink, Source } from './contracts.js'
 import type { Durability, Job } from './graph.js'
 import type { Limits } from './limits.js'
+import type { CheckpointOptions, RestartOptions, StateBackendOptions } from './settings.js'
 
 /** What `job` takes besides the name. */
 export interface JobOptions {
@@ -102,8 +103,12 @@ export interface KeyedStream<A> {
   into(sink: Sink & Json<A>, options?: SinkOptions): OpenJob
 }
 
-/** A job that can run as it is, or be given another source or its checkpoints. */
+/** A job that can run as it is, or be given another source, or said how to run. */
 export interface OpenJob extends Job, NewJob {
-  /** Checkpoints the job periodically, and finishes it. Without it nothing survives a crash. */
-  checkpoint(options: CheckpointOptions): Job
+  /** Checkpoints the job periodically. Without it nothing survives a crash. */
+  checkpoint(options: CheckpointOptions): OpenJob
+  /** Says what follows a failure. Default: growing delays with checkpoints, nothing without. */
+  restart(options: RestartOptions): OpenJob
+  /** Says where snapshots are kept. Default: where the configuration says, or else in Redis. */
+  stateBackend(options: StateBackendOptions): OpenJob
 }

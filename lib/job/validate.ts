@@ -21,6 +21,7 @@ import {
   problem,
   type Rule,
 } from './rules.js'
+import { checkpointRule, restartRule, stateBackendRule } from './settings-rules.js'
 import { labelOf, structureProblems } from './structure.js'
 
 /** Answers all problems of a graph, or the graph itself if it has none. */
@@ -44,16 +45,11 @@ const settingsProblems = (graph: JobGraph): readonly Problem[] => [
   ...oneOf('strict', 'process-crash', 'none')('job.durability', graph.durability),
   ...oneOf('memory', 'file')('job.mailboxStorage', graph.mailboxStorage),
   ...optional(checkpointRule)('checkpoint', graph.checkpoint),
+  ...optional(restartRule)('restart', graph.settings?.restart),
+  ...optional(stateBackendRule)('stateBackend', graph.settings?.stateBackend),
   ...limitsRule('limits', graph.limits),
   ...limitPairs.flatMap(pair => pairProblems(graph.limits, pair)),
 ]
-
-const checkpointRule: Rule = fields({
-  intervalMs: milliseconds(10),
-  mode: oneOf('exactly-once', 'at-least-once'),
-  timeoutMs: milliseconds(10),
-  minPauseMs: milliseconds(0),
-})
 
 const mebibyte = 1024 * 1024
 

@@ -2,6 +2,7 @@ import test from 'ava'
 import { job } from '../../lib/job/builder.js'
 import { isJob } from '../../lib/job/graph.js'
 import { defaultLimits } from '../../lib/job/limits.js'
+import { checkpointDefaults } from '../../lib/job/settings.js'
 import { validate } from '../../lib/job/validate.js'
 import { numbers, orders, out, problemsOf, stateful, stateless, untypedJob } from './fixtures.js'
 
@@ -93,6 +94,7 @@ test('defaults are filled in, for options that are undefined too', t => {
   t.is(graph.mailboxStorage, 'memory')
   t.is(graph.vertices[1].parallelism, 1)
   t.deepEqual(graph.checkpoint, {
+    ...checkpointDefaults,
     intervalMs: 20,
     mode: 'exactly-once',
     timeoutMs: 600_000,

@@ -85,8 +85,9 @@ test('no step of the builder throws, whatever it is given', t => {
   const values = [...nonsense, orders, out, { type: 'actor' }, { type: 'jetstream-sink', id: 1 }]
   const start = untypedJob('steps')
   const starts = [start, start.from(orders), start.from(orders).into(out)]
-  t.plan(starts.length * 5 * values.length ** 2)
-  for (const step of ['from', 'keyBy', 'to', 'into', 'checkpoint']) {
+  const steps = ['from', 'keyBy', 'to', 'into', 'checkpoint', 'restart', 'stateBackend'] as const
+  t.plan(starts.length * steps.length * values.length ** 2)
+  for (const step of steps) {
     for (const draft of starts) {
       for (const value of values) {
         for (const options of values) {

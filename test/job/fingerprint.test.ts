@@ -3,6 +3,7 @@ import * as io from 'io-ts'
 import { fingerprintOf } from '../../lib/job/fingerprint.js'
 import type { JobGraph } from '../../lib/job/graph.js'
 import { defaultLimits } from '../../lib/job/limits.js'
+import { filledCheckpoint } from '../../lib/job/settings.js'
 import { anyActor, graph, operator, sink, source } from './fixtures.js'
 
 const keeper = (codec: io.Mixed, version?: number) => ({
@@ -30,7 +31,8 @@ test('the fingerprint leaves out what a restart may change', t => {
     { ...base, durability: 'none', mailboxStorage: 'file' },
     {
       ...base,
-      checkpoint: { intervalMs: 50, mode: 'exactly-once', timeoutMs: 50, minPauseMs: 0 },
+      checkpoint: filledCheckpoint({ intervalMs: 50, timeoutMs: 50 }),
+      settings: { restart: { type: 'none' } },
     },
     withOperator(operator('b', 2, keeper(io.type({ n: io.number }), 1))),
   ]

@@ -79,6 +79,7 @@ export const graph = (
   edges: edges.map(edge),
   maxParallelism: 128,
   checkpoint: undefined,
+  settings: {},
   durability: 'strict',
   mailboxStorage: 'memory',
   limits: defaultLimits,

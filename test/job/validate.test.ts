@@ -136,6 +136,72 @@ test('maxParallelism is bounded by what a key group is stored as', t => {
 const checkpointed = (options: unknown): readonly string[] =>
   problemsOf(untypedJob('c').from(orders).into(out).checkpoint(options).graph)
 
+test('a pause between checkpoints and several at a time exclude each other', t => {
+  t.deepEqual(checkpointed({ intervalMs: 10, maxConcurrent: 2 }), [])
+  t.deepEqual(checkpointed({ intervalMs: 10, minPauseMs: 5 }), [])
+  t.deepEqual(checkpointed({ intervalMs: 10, minPauseMs: 5, maxConcurrent: 2 }), [
+    'checkpoint.minPauseMs: 5',
+  ])
+})
+
+test('every other option of checkpoints is judged, too', t => {
+  t.deepEqual(
+    checkpointed({
+      intervalMs: 10,
+      maxConcurrent: 0,
+      onCheckpointError: 'stop',
+      tolerableFailures: -1,
+      retention: 'always',
+      numRetained: 0,
+      async: 'yes',
+      incremental: 1,
+      localRecovery: 'disk',
+      force: 'no',
+    }),
+    [
+      'checkpoint.maxConcurrent: 0',
+      'checkpoint.onCheckpointError: "stop"',
+      'checkpoint.tolerableFailures: -1',
+      'checkpoint.retention: "always"',
+      'checkpoint.numRetained: 0',
+      'checkpoint.async: "yes"',
+      'checkpoint.incremental: 1',
+      'checkpoint.localRecovery: "disk"',
+      'checkpoint.force: "no"',
+    ],
+  )
+})
+
+const restarted = (options: unknown): readonly string[] =>
+  problemsOf(untypedJob('r').from(orders).into(out).restart(options).graph)
+
+test('a restart strategy has a type, and the fields of this type', t => {
+  t.deepEqual(restarted({ type: 'none' }), [])
+  t.deepEqual(restarted({ type: 'fixed-delay', attempts: 3, delayMs: 0 }), [])
+  t.deepEqual(restarted({ type: 'failure-rate', maxFailures: 3, perMs: 60_000, delayMs: 10 }), [])
+  t.deepEqual(restarted({ type: 'exponential-delay', multiplier: 2, jitter: 0 }), [])
+  t.deepEqual(restarted({ type: 'exponential-delay', multiplier: 1, jitter: 2 }), [
+    'restart.multiplier: 1',
+    'restart.jitter: 2',
+  ])
+  t.deepEqual(restarted({ type: 'fixed-delay', attempt: 3 }), [
+    'restart.attempt: the unknown option "attempt"',
+  ])
+  t.deepEqual(restarted({ type: 'sometimes' }), ['restart.type: "sometimes"'])
+  t.deepEqual(restarted({}), ['restart.type: nothing'])
+})
+
+const keptIn = (options: unknown): readonly string[] =>
+  problemsOf(untypedJob('s').from(orders).into(out).stateBackend(options).graph)
+
+test('a state backend has a type, and a folder where it needs one', t => {
+  t.deepEqual(keptIn({ type: 'redis' }), [])
+  t.deepEqual(keptIn({ type: 'memory', stateBytesMax: 1 }), [])
+  t.deepEqual(keptIn({ type: 'fs', folder: '/checkpoints' }), [])
+  t.deepEqual(keptIn({ type: 'fs' }), ['stateBackend.folder: nothing'])
+  t.deepEqual(keptIn({ type: 'rocksdb' }), ['stateBackend.type: "rocksdb"'])
+})
+
 test('checkpoint times are whole milliseconds within what a timer can keep', t => {
   t.deepEqual(checkpointed({ intervalMs: 10, timeoutMs: 10, minPauseMs: 0 }), [])
   t.deepEqual(checkpointed({ intervalMs: 9, timeoutMs: 9, minPauseMs: -1, mode: 'at-most-once' }), [

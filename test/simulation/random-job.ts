@@ -6,6 +6,7 @@ import * as t from 'io-ts'
 import { actor, iterable, jetstream } from '../../lib/index.js'
 import type { AnyActor, Edge, Job, Vertex } from '../../lib/job/graph.js'
 import { defaultLimits, type Limits } from '../../lib/job/limits.js'
+import { filledCheckpoint } from '../../lib/job/settings.js'
 import type { Prng } from '../support/prng.js'
 import { between, drawsAt, hashText, mix, pick, pickWeighted } from './draws.js'
 import { type Item, Item as ItemCodec, idOf, nothingSeen, Seen } from './record.js'
@@ -282,7 +283,8 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       vertices,
       edges,
       maxParallelism: 16,
-      checkpoint: { intervalMs, mode, timeoutMs, minPauseMs: 0 },
+      checkpoint: filledCheckpoint({ intervalMs, mode, timeoutMs }),
+      settings: {},
       durability: 'process-crash',
       mailboxStorage,
       limits,

@@ -1,6 +1,7 @@
 import test from 'ava'
 import * as E from 'fp-ts/lib/Either.js'
 import { isJob, type JobGraph, validate } from 'sluice'
+import { checkpointDefaults } from '../../lib/job/settings.js'
 import { flights } from './example.js'
 import { chained, consumed, decoded, twice, wrong, wrongActors } from './wiring.js'
 
@@ -21,6 +22,7 @@ test('the documented example is a valid job of the documented shape', t => {
     'delays → delays-out rebalance',
   ])
   t.deepEqual(flights.graph.checkpoint, {
+    ...checkpointDefaults,
     intervalMs: 1_000,
     mode: 'exactly-once',
     timeoutMs: 600_000,
@@ -50,6 +52,7 @@ test('an actor that only consumes ends a valid job', t => {
   ])
   t.true(E.isRight(validate(consumed.graph)))
   t.deepEqual(consumed.graph.checkpoint, {
+    ...checkpointDefaults,
     intervalMs: 50,
     mode: 'at-least-once',
     timeoutMs: 5_000,
