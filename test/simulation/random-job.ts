@@ -96,7 +96,7 @@ export const drawShape = (seed: number): Shape => {
       // The short ones run out while an ack is on its way, so that frames are stored twice.
       ackTimeoutMs: pick(random, [20, 100, 300]),
       // A channel must go on by itself: where a stall is noticed only after the end, nothing else helps.
-      channelStallTimeoutMs: pick(random, [5_000, 30_000]),
+      channelStallTimeoutMs: pick(random, [5_000, 30_000, 30_000]),
       chunkBytesMax: pick(random, [256, 4_096, 65_536]),
       heartbeatMs,
       heartbeatTimeoutMs: heartbeatMs * between(random, 3, 6),
