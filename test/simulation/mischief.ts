@@ -203,6 +203,8 @@ export class Mischief {
         return
       }
       case 'expire':
+        // The record of a job that is over is kept for an hour: whoever died at its end looks it up.
+        if (job.redis.metas.get(job.plan.job)?.ended === 'expires') return
         job.redis.expireNow()
         this.#of.observer.onStore('expire')
         this.#of.count('part expired')
