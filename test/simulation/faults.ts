@@ -149,8 +149,8 @@ export const drawFaults = (seed: number): readonly Fault[] => {
     ([kind]) => kind === always || (random.chance(0.5) && !(isCalm && restarting.includes(kind))),
   )
   const faults: Fault[] = []
-  if (random.chance(0.5)) {
-    const worst = random.chance(0.3) ? 0.3 : 0.08
+  if (random.chance(isCalm ? 0.8 : 0.5)) {
+    const worst = random.chance(isCalm ? 0.6 : 0.3) ? 0.3 : 0.08
     const share = (): number => (random.chance(0.6) ? random.next() * worst : 0)
     faults.push({
       kind: 'bus',
