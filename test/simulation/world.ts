@@ -244,6 +244,8 @@ export class SimWorld {
           this.count('checkpoint aborted: declined')
         if (note.type === 'checkpoint-aborted' && note.reason === 'parts-missing')
           this.count('commit refused: parts are missing')
+        if (note.type === 'failed' && /knows nothing of/.test(note.reason))
+          this.count('others knew later numbers than the store')
         if (note.type === 'worker-lost' && /silent|heartbeat/.test(note.reason))
           this.count('worker lost by silence')
       }
