@@ -50,6 +50,8 @@ export interface Shape {
   readonly bounded: boolean
   readonly intervalMs: number
   readonly timeoutMs: number
+  /** Whether snapshots hold changes only. Left out: not. */
+  readonly incremental?: boolean
   readonly mailboxStorage: 'memory' | 'file'
   /** Whether all sinks write into one stream. */
   readonly sinksShare: boolean
@@ -87,6 +89,7 @@ export const drawShape = (seed: number): Shape => {
     intervalMs: pick(random, [20, 50, 100, 200]),
     // In a small job a checkpoint may time out before a lost order is given again: the next one meets it.
     timeoutMs: pick(random, nodes.length > 5 ? [300, 600, 1_500] : [100, 100, 300, 1_500]),
+    incremental: drawsAt(seed, 'incremental').chance(0.4),
     mailboxStorage: random.chance(0.8) ? 'memory' : 'file',
     sinksShare: random.chance(0.3),
     limits: {
@@ -102,6 +105,7 @@ export const drawShape = (seed: number): Shape => {
       heartbeatMs,
       heartbeatTimeoutMs: heartbeatMs * between(random, 3, 6),
       stallTimeoutMs: 10_000,
+      incrementalChainMax: drawsAt(seed, 'chain').chance(0.5) ? 3 : 10,
       historyMax: 10,
       supersededTtlMs: pick(random, [50, 500, 5_000]),
     },
@@ -275,7 +279,7 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       return { type: 'keyed', ...ends, keyOf }
     }),
   )
-  const { intervalMs, timeoutMs, mode, limits, mailboxStorage } = shape
+  const { intervalMs, timeoutMs, mode, incremental = false, limits, mailboxStorage } = shape
   return {
     type: 'job',
     graph: {
@@ -283,11 +287,12 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       vertices,
       edges,
       maxParallelism: 16,
-      checkpoint: filledCheckpoint({ intervalMs, mode, timeoutMs }),
+      checkpoint: filledCheckpoint({ intervalMs, mode, timeoutMs, incremental }),
       settings: {},
       durability: 'process-crash',
       mailboxStorage,
-      limits,
+      // A run that was kept knows nothing of limits that came later.
+      limits: { ...defaultLimits, ...limits },
     },
   }
 }
