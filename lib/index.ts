@@ -29,6 +29,7 @@ export type {
   JobGraph,
   KeyOf,
   Vertex,
+  When,
 } from './job/graph.js'
 export { isJob } from './job/graph.js'
 export type { Limits } from './job/limits.js'
@@ -43,6 +44,7 @@ export type {
   StateBackendOptions,
 } from './job/settings.js'
 export type {
+  IterateOptions,
   JobOptions,
   KeyedStream,
   NewJob,

@@ -14,7 +14,7 @@
  */
 import { messageOf } from '../errors.js'
 import type { Context, KeyedState } from '../job/contracts.js'
-import type { AnyActor, JobGraph } from '../job/graph.js'
+import type { AnyActor, JobGraph, Vertex, When } from '../job/graph.js'
 import type { Chain } from '../job/plan.js'
 import type { Key, KeyGroup } from '../protocol/ids.js'
 
@@ -74,7 +74,9 @@ export const compileChain = (
     const targets: Collector[] = [...outputs.edges(index)]
     for (const next of chain.links[index] ?? []) {
       const program = heads[next]
-      if (program !== undefined) targets.push(record => program.receive(record, undefined, 0))
+      if (program === undefined) continue
+      const when = whenBetween(graph, chain.members[index], chain.members[next])
+      targets.push(filtered(when, record => program.receive(record, undefined, 0)))
     }
     heads[index] = compileMember(chain, index, subtask, fanOut(targets), outputs, fate)
   }
@@ -89,6 +91,20 @@ export const compileChain = (
       }
       if (fate.failure !== undefined) throw fate.failure.thrown // H2
     },
+  }
+}
+
+const whenBetween = (
+  { edges }: JobGraph,
+  from: Vertex | undefined,
+  to: Vertex | undefined,
+): When | undefined => edges.find(edge => edge.from === from?.id && edge.to === to?.id)?.when
+
+/** Takes only the records that go its way. */
+export const filtered = (when: When | undefined, take: Collector): Collector => {
+  if (when === undefined) return take
+  return record => {
+    if (when(record)) take(record)
   }
 }
 
