@@ -87,7 +87,11 @@ const outcomeOf = (
   }
   if (event.type === 'allocation-failed')
     return { type: 'aborted', epoch, reason: event.error.message }
-  const { phase } = after
-  const why = 'reason' in phase && phase.reason !== undefined ? phase.reason : phase.type
-  return { type: 'aborted', epoch, reason: `the generation ended: ${why}` }
+  return { type: 'aborted', epoch, reason: endOf(after) }
+}
+
+const endOf = ({ phase }: CoordinatorState): string => {
+  const why = 'reason' in phase ? phase.reason : undefined
+  if (phase.type === 'stopping') return why ?? `the job is ${phase.status}`
+  return why === undefined ? 'its generation ended' : `its generation ended: ${why}`
 }
