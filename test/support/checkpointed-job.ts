@@ -48,8 +48,10 @@ export const twoSourceJob = (checkpoint: CheckpointOptions): Job => {
 
 const anyItem = new t.Type<unknown>('item', Item.is, Item.validate, t.identity)
 
-/** What a store does with one snapshot: takes it, takes it so much later, or refuses it. */
-export type StoreFate = (part: PartRef) => { readonly afterMs: number } | 'refuse' | undefined
+/** What a store does with one snapshot, if not what it should: takes it later, or refuses it. */
+export type StoreFate = (
+  part: PartRef,
+) => { readonly afterMs?: number; readonly refuses?: boolean } | undefined
 
 const producedEveryMs = 7
 
@@ -78,12 +80,12 @@ export class CheckpointedWorld extends JobWorld {
       snapshots: {
         ...ports.snapshots,
         write: (job, part, chunks, ttlMs) => {
-          const fate = this.fate(part)
-          if (fate === undefined) return write(job, part, chunks, ttlMs)
-          if (fate === 'refuse') return async () => E.left(streamError('conflict', 'no room'))
+          const { afterMs = 0, refuses = false } = this.fate(part) ?? {}
           return async () => {
-            await new Promise<void>(resolve => this.time.after(fate.afterMs, resolve))
-            return write(job, part, chunks, ttlMs)()
+            if (afterMs > 0) await new Promise<void>(resolve => this.time.after(afterMs, resolve))
+            return refuses
+              ? E.left(streamError('conflict', 'no room'))
+              : write(job, part, chunks, ttlMs)()
           }
         },
       },
@@ -133,18 +135,30 @@ export class CheckpointedWorld extends JobWorld {
     return answer ?? E.left(streamError('timed-out', 'no answer'))
   }
 
-  /** Produces no more, waits until everything has come out, and says what is wrong with it. */
-  async faults(): Promise<readonly string[]> {
+  /** Parts of a checkpoint that the store holds now. */
+  partsOf(epoch: number) {
+    return this.redis.keys().filter(({ key }) => new RegExp(`part:\\d+:${epoch}:`).test(key))
+  }
+
+  /**
+   * Produces no more, waits until everything has come out, and says what is lost, and what is there
+   * more often than so many sources have sent it.
+   */
+  async faults(sources = 1): Promise<readonly string[]> {
     this.#producing = false
-    const isOut = (): boolean => this.published('OUT').length >= this.produced
+    const isOut = (): boolean => this.#faults(sources).every(fault => !/lost/.test(fault))
     await this.time.run('all output', isOut, 120_000)
     await this.time.pass(5_000)
-    const numbers = this.published('OUT').map(value => (Counted.is(value) ? value.n : -1))
-    const faults = numbers.length === this.produced ? [] : [`${numbers.length} of ${this.produced}`]
-    for (let n = 0; n < this.produced; n += 1) {
-      const times = numbers.filter(number => number === n).length
-      if (times !== 1) faults.push(`${n} is there ${times} times`)
-    }
-    return faults
+    return this.#faults(sources)
+  }
+
+  #faults(sources: number): readonly string[] {
+    const times = new Map<number, number>()
+    for (const value of this.published('OUT'))
+      if (Counted.is(value)) times.set(value.n, (times.get(value.n) ?? 0) + 1)
+    return Array.from({ length: this.produced }, (_, n) => {
+      const found = times.get(n) ?? 0
+      return found < sources ? `${n} is lost` : found > sources ? `${n} is doubled` : ''
+    }).filter(fault => fault !== '')
   }
 }
