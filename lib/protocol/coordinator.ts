@@ -194,9 +194,9 @@ const onRequested = (
   const reason = refusalOf(state)
   if (reason !== undefined)
     return [state, [{ type: 'answer', request, outcome: { type: 'refused', reason } }]] // Q2
-  const generation = generationOf(state)
-  const [taken] = checkpoints(state, generation, { type: 'requested', request }, event)
-  const [next, effects] = onPhaseTick(taken, event)
+  // The tick that begins it is due at once.
+  const requested = { type: 'requested', request } as const
+  const [next, effects] = checkpoints(state, generationOf(state), requested, event)
   return [next, [...effects, answerTo(next, request)]]
 }
 
@@ -576,9 +576,11 @@ const judgeOutcomes = (
   let { failures } = state
   let reason: string | undefined
   for (const outcome of outcomes) {
-    const [next, tooMany] = countOutcome(failures, outcome)
-    failures = next
-    reason ??= tooMany
+    // What comes after one too many ends with the generation (CF3).
+    if (reason !== undefined) break
+    const counted = countOutcome(failures, outcome)
+    failures = counted[0]
+    reason = counted[1]
   }
   const counted = { ...state, failures }
   if (reason === undefined) return [counted, effects]

@@ -155,9 +155,10 @@ test('the final checkpoint fails, and is tried again while that is tolerated', t
 
 test('a cancel while a checkpoint is pending is no failure; who asked for it is told', t => {
   const trace = `
-    41  ask r1             → allocate, answer r1 queued
-    42  id 1               → both shall run 1 trigger 1
-    43  ask r1             → answer r1 pending 1
+    41  ask r1             → answer r1 queued
+    42  tick               → allocate
+    43  id 1               → both shall run 1 trigger 1
+    44  ask r1             → answer r1 pending 1
     50  cancel             → answer r1 aborted 1: the job is canceled, both shall stop
   `
   t.is(replay(trace, tolerating(0)), trace)
