@@ -12,6 +12,7 @@ import type { EventLog } from '../lib/ports/event-log.js'
 import type { Claim, CommitOutcome, HistoryEntry, JobStore } from '../lib/ports/job-store.js'
 import type { Scheduler } from '../lib/ports/scheduler.js'
 import {
+  answerSubject,
   coordinatorSubject,
   deadLetterStream,
   generationOfStream,
@@ -127,6 +128,9 @@ export class CoordinatorActor {
       case 'worker-exited':
         this.dispatch({ type: 'worker-exited', worker: message.worker, reason: message.reason })
         return
+      case 'checkpoint-request':
+        this.dispatch({ type: 'checkpoint-requested', request: message.request })
+        return
       case 'nudge':
         void this.renew()
     }
@@ -199,6 +203,12 @@ export class CoordinatorActor {
       case 'end-job':
         void this.endJob(effect)
         return
+      case 'answer': {
+        const { request, outcome } = effect
+        const answer = { version: 1, type: 'checkpoint-answer', request, outcome } as const
+        ports.bus.send(answerSubject(plan.job, request), encodeMessage(answer))
+        return
+      }
       case 'note':
         this.note(effect.note)
     }

@@ -21,7 +21,7 @@ export interface SnapshotJob {
   readonly sections: readonly SectionInput[]
   /** What a snapshot of changes builds on; undefined: nothing, it is whole. */
   readonly base: PartRef | undefined
-  /** Set when a newer snapshot was begun: this one is given up. */
+  /** Set when nobody waits for the snapshot any more: it is given up. */
   readonly job: { readonly cancelled: boolean }
   readonly ports: {
     readonly snapshots: SnapshotStore
@@ -40,7 +40,7 @@ export const writeSnapshot = async (
   snapshot: SnapshotJob,
 ): Promise<E.Either<StreamError, PartRef>> => {
   const { plan, subtask, generation, epoch, base, ports } = snapshot
-  const chunks = await encode(snapshot)
+  const chunks = await encoded(snapshot)
   if (E.isLeft(chunks)) return chunks
   const part: PartRef = {
     subtask: subtask.id,
@@ -55,6 +55,18 @@ export const writeSnapshot = async (
   const ttlMs = 3 * (plan.graph.checkpoint?.timeoutMs ?? defaultTimeoutMs)
   const written = await ports.snapshots.write(plan.job, part, chunks.right, ttlMs)()
   return E.isLeft(written) ? written : E.right(part)
+}
+
+/** What cannot be serialized is no defect: the checkpoint is declined. */
+const encoded = async (
+  snapshot: SnapshotJob,
+): Promise<E.Either<StreamError, readonly Uint8Array[]>> => {
+  try {
+    return await encode(snapshot)
+  } catch (thrown) {
+    if (thrown instanceof SluiceError) return E.left(thrown.error)
+    throw thrown
+  }
 }
 
 const encode = async ({
@@ -89,7 +101,7 @@ const encode = async ({
     if (ports.scheduler.now() < until) continue
     await new Promise<void>(resolve => ports.scheduler.defer(resolve))
     if (job.cancelled) {
-      return E.left(streamError('fenced', `a newer checkpoint than ${epoch} was started`))
+      return E.left(streamError('fenced', `checkpoint ${epoch} was given up`))
     }
     until = ports.scheduler.now() + snapshotTurnMs
   }

@@ -124,7 +124,8 @@ export class SubtaskActor {
   private completed: Epoch
   private increments: Increments
   private lastEpoch: Epoch
-  private encoding: { cancelled: boolean } | undefined
+  /** Snapshots that are being encoded or written, oldest first: no more than may be pending. */
+  private readonly encoding = new Map<Epoch, { cancelled: boolean }>()
   private driving = false
   private deferred = false
   private disposed = false
@@ -132,8 +133,8 @@ export class SubtaskActor {
   private skipped = 0
   /** Told to run before it was restored: whoever had its name was. */
   private runsOnceReady = false
-  /** A trigger that came before it ran: it is not repeated. */
-  private early: { readonly epoch: Epoch; readonly final: boolean; readonly at: number } | undefined
+  /** Triggers that came before it ran: they are not repeated. */
+  private early: { readonly epoch: Epoch; readonly final: boolean; readonly at: number }[] = []
 
   constructor(private readonly options: SubtaskOptions) {
     this.id = options.subtask
@@ -196,20 +197,21 @@ export class SubtaskActor {
     if (this.phase !== 'ready') return
     this.phase = 'running'
     this.guard(() => this.head?.start())
-    if (this.early !== undefined) this.trigger(this.early.epoch, this.early.final, this.early.at)
+    for (const { epoch, final, at } of this.early.splice(0)) this.trigger(epoch, final, at)
     this.options.onChange()
   }
 
   /** A source's share of a checkpoint: the barrier enters the stream of records here. */
   trigger(epoch: Epoch, final: boolean, triggeredAt: number): void {
     if (this.phase === 'restoring' || this.phase === 'ready')
-      this.early = { epoch, final, at: triggeredAt }
+      this.early.push({ epoch, final, at: triggeredAt })
     if (this.source === undefined || this.phase !== 'running') return
     this.guard(() => this.snapshot(epoch, final, Math.round(triggeredAt), 0))
   }
 
   abort(epoch: Epoch): void {
-    if (this.early?.epoch === epoch) this.early = undefined
+    this.early = this.early.filter(each => each.epoch !== epoch)
+    this.giveUp(each => each === epoch)
     this.reports = this.reports.filter(r => r.part.epoch !== epoch)
     this.declines = this.declines.filter(d => d.epoch !== epoch)
     this.guard(() => this.head?.abort(epoch))
@@ -219,6 +221,7 @@ export class SubtaskActor {
   /** Everything up to `epoch` is durable; what it prepared may be seen. */
   complete(epoch: Epoch): void {
     this.completed = epoch
+    this.giveUp(each => each <= epoch)
     this.increments = withCompleted(this.increments, epoch)
     const upTo = this.increments.completed?.epoch ?? 0
     for (const state of this.states.values()) state.forgetChanges(upTo)
@@ -241,7 +244,7 @@ export class SubtaskActor {
     this.disposed = true
     this.cancelTick()
     this.cancelLinger?.()
-    if (this.encoding !== undefined) this.encoding.cancelled = true
+    this.giveUp(() => true)
     for (const end of this.subscriptions) end()
     this.head?.dispose()
     for (const out of this.outs.values()) out.dispose()
@@ -641,12 +644,11 @@ export class SubtaskActor {
     const base = this.isIncremental && this.states.size > 0 ? baseOf(this.increments) : undefined
     const sections = this.capture(captured, epoch, base)
     const capturedAt = scheduler.now()
-    if (this.encoding !== undefined) this.encoding.cancelled = true
-    const job = { cancelled: false }
-    this.encoding = job
+    const job = this.beginEncoding(epoch)
     void writeSnapshot({ ...this.options, subtask: this.subtask, epoch, sections, base, job })
       .then(part => {
         if (this.disposed || job.cancelled) return
+        this.encoding.delete(epoch)
         const asyncMs = scheduler.now() - capturedAt
         if (E.isLeft(part)) this.declines.push({ epoch, reason: part.left.message })
         else {
@@ -660,6 +662,32 @@ export class SubtaskActor {
       .finally(() => {
         for (const state of captured) state.release()
       })
+  }
+
+  /**
+   * Makes room for one snapshot more. Where there is none, the oldest is of an attempt that has been
+   * aborted, though nothing was heard of it yet. Among several that may be another one than the oldest,
+   * whose attempt then has to be told.
+   */
+  private beginEncoding(epoch: Epoch): { readonly cancelled: boolean } {
+    const roomFor = this.options.plan.graph.checkpoint?.maxConcurrent ?? 1
+    const [oldest] = this.encoding.keys()
+    if (oldest !== undefined && this.encoding.size >= roomFor) {
+      this.giveUp(each => each === oldest)
+      if (roomFor > 1)
+        this.declines.push({ epoch: oldest, reason: `checkpoint ${epoch} left no room for it` })
+    }
+    const job = { cancelled: false }
+    this.encoding.set(epoch, job)
+    return job
+  }
+
+  private giveUp(which: (epoch: Epoch) => boolean): void {
+    for (const [epoch, job] of this.encoding) {
+      if (!which(epoch)) continue
+      job.cancelled = true
+      this.encoding.delete(epoch)
+    }
   }
 
   private capture(

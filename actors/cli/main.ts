@@ -5,7 +5,7 @@ import type { Servers } from '../deploy.js'
 import { exitCodes } from '../ipc.js'
 import { devCommand, upCommand } from './jobs.js'
 import { makePrinter, type Printer } from './output.js'
-import { cancelCommand, statusCommand } from './questions.js'
+import { cancelCommand, checkpointCommand, statusCommand } from './questions.js'
 import { coordinatorCommand, workerCommand } from './roles.js'
 
 interface Common {
@@ -115,6 +115,15 @@ command('status [job]', 'show what is known of a job, or of all jobs')
   .action((job: string | undefined, options: Common & Addresses) =>
     exit(statusCommand(job, options.redis, printerOf(options))),
   )
+
+command('checkpoint <job>', 'take a checkpoint of a running job now')
+  .addOption(nats)
+  .addOption(redis)
+  .option('--timeout-ms <ms>', 'how long to wait for it', wholeNumber, 60_000)
+  .action((job: string, options: Common & Addresses & { readonly timeoutMs: number }) => {
+    const { redis: redisUrl, nats: natsUrl, timeoutMs } = options
+    return exit(checkpointCommand(job, { redisUrl, natsUrl, timeoutMs }, printerOf(options)))
+  })
 
 command('cancel <job>', 'end a job for good')
   .addOption(nats)

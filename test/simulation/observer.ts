@@ -238,6 +238,12 @@ export class Observer {
       this.broken('I6', `${id} is ${times} times among the dead letters`)
   }
 
+  /** Somebody who asked for a checkpoint is told that this one has completed. */
+  onAnswered(epoch: number): void {
+    if (!this.#contents.has(epoch) && !this.destroyed)
+      this.broken('I1', `checkpoint ${epoch} is said to have completed`)
+  }
+
   /** A coordinator has given a checkpoint up. */
   onAborted(epoch: number): void {
     this.#aborted.add(epoch)

@@ -6,7 +6,7 @@ import * as t from 'io-ts'
 import { actor, iterable, jetstream } from '../../lib/index.js'
 import type { AnyActor, Edge, Job, Vertex } from '../../lib/job/graph.js'
 import { defaultLimits, type Limits } from '../../lib/job/limits.js'
-import { filledCheckpoint } from '../../lib/job/settings.js'
+import { type CheckpointOptions, filledCheckpoint } from '../../lib/job/settings.js'
 import type { Prng } from '../support/prng.js'
 import { between, drawsAt, hashText, mix, pick, pickWeighted } from './draws.js'
 import { type Item, Item as ItemCodec, idOf, nothingSeen, Seen } from './record.js'
@@ -52,6 +52,8 @@ export interface Shape {
   readonly timeoutMs: number
   /** Whether snapshots hold changes only. Left out: not. */
   readonly incremental?: boolean
+  /** Other options of checkpoints; none: what comes to nothing is put up with. */
+  readonly checkpointing?: Partial<CheckpointOptions>
   readonly mailboxStorage: 'memory' | 'file'
   /** Whether all sinks write into one stream. */
   readonly sinksShare: boolean
@@ -90,6 +92,7 @@ export const drawShape = (seed: number): Shape => {
     // In a small job a checkpoint may time out before a lost order is given again: the next one meets it.
     timeoutMs: pick(random, nodes.length > 5 ? [300, 600, 1_500] : [100, 100, 300, 1_500]),
     incremental: drawsAt(seed, 'incremental').chance(0.4),
+    checkpointing: drawCheckpointing(drawsAt(seed, 'checkpointing')),
     mailboxStorage: random.chance(0.8) ? 'memory' : 'file',
     sinksShare: random.chance(0.3),
     limits: {
@@ -110,6 +113,15 @@ export const drawShape = (seed: number): Shape => {
       supersededTtlMs: pick(random, [50, 500, 5_000]),
     },
   }
+}
+
+const drawCheckpointing = (random: Prng): Partial<CheckpointOptions> => {
+  const tolerableFailures = between(random, 0, 3)
+  const fails = random.chance(0.6)
+  const maxConcurrent = pick(random, [1, 1, 1, 2, 3])
+  const minPauseMs = maxConcurrent === 1 && random.chance(0.3) ? between(random, 1, 150) : 0
+  const onCheckpointError = fails ? ('fail' as const) : ('decline' as const)
+  return { maxConcurrent, minPauseMs, onCheckpointError, tolerableFailures }
 }
 
 const drawSource = (random: Prng, node: number, bounded: boolean): SourceShape => {
@@ -279,7 +291,8 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       return { type: 'keyed', ...ends, keyOf }
     }),
   )
-  const { intervalMs, timeoutMs, mode, incremental = false, limits, mailboxStorage } = shape
+  const { intervalMs, timeoutMs, mode, limits, mailboxStorage } = shape
+  const { incremental = false, checkpointing } = shape
   return {
     type: 'job',
     graph: {
@@ -287,7 +300,10 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       vertices,
       edges,
       maxParallelism: 16,
-      checkpoint: filledCheckpoint({ intervalMs, mode, timeoutMs, incremental }),
+      checkpoint: filledCheckpoint({
+        ...{ intervalMs, mode, timeoutMs, incremental, onCheckpointError: 'decline' },
+        ...checkpointing,
+      }),
       settings: {},
       durability: 'process-crash',
       mailboxStorage,

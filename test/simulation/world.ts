@@ -7,7 +7,7 @@ import { type Connection, JobWorld } from '../support/memory-job.js'
 import type { MemoryProcess } from '../support/memory-time.js'
 import type { Fault as WireFault } from '../support/memory-wire.js'
 import { count, type Sometimes } from './counters.js'
-import { drawsAt, hashText } from './draws.js'
+import { between, drawsAt, hashText } from './draws.js'
 import { type Fault, faultsUntilMs } from './faults.js'
 import { Mischief } from './mischief.js'
 import { Observer } from './observer.js'
@@ -52,6 +52,8 @@ export class SimWorld {
   readonly #options: SimOptions
   readonly #trapdoor: Trapdoor = { armed: 0 }
   readonly #mischief: Mischief
+  /** Of the checkpoint that was committed last. */
+  #newest = { generation: 0, completedAt: 0 }
   /** Every process that ever was. */
   readonly #all = new Set<MemoryProcess>()
   readonly #producers = new Map<string, number[]>()
@@ -100,6 +102,7 @@ export class SimWorld {
     })
     this.#watch()
     this.#mischief.plan()
+    this.#askByHand()
   }
 
   count(what: Sometimes): void {
@@ -180,6 +183,24 @@ export class SimWorld {
     if (mailboxes.length > 0) observer.broken('I10', `mailboxes are left: ${mailboxes.join(' ')}`)
   }
 
+  /** In some runs somebody asks for a checkpoint now and then. */
+  #askByHand(): void {
+    const random = drawsAt(this.#options.seed, 'by hand')
+    if (random.chance(0.6)) return
+    for (let number = between(random, 1, 4); number > 0; number -= 1) {
+      const request = `request-${number}`
+      this.job.time.after(random.below(faultsUntilMs), () => {
+        void this.job.checkpoint(request).then(answer => {
+          this.tell(`${request} ${E.isRight(answer) ? answer.right.epoch : answer.left.message}`)
+          this.count(
+            E.isRight(answer) ? 'checkpoint by hand' : 'checkpoint by hand came to nothing',
+          )
+          if (E.isRight(answer)) this.observer.onAnswered(answer.right.epoch)
+        })
+      })
+    }
+  }
+
   // --- the world --------------------------------------------------------------------------------
 
   /** Messages come into the sources' streams. */
@@ -242,6 +263,8 @@ export class SimWorld {
         if (note.type === 'checkpoint-aborted') observer.onAborted(note.epoch)
         if (note.type === 'checkpoint-aborted' && note.reason === 'timed-out')
           this.count('checkpoint aborted: timeout')
+        if (note.type === 'failed' && /^(checkpoint \d+ was|no checkpoint could)/.test(note.reason))
+          this.count('checkpoints ended a generation')
         if (note.type === 'checkpoint-aborted' && note.reason === 'declined')
           this.count('checkpoint aborted: declined')
         if (note.type === 'checkpoint-aborted' && note.reason === 'parts-missing')
@@ -273,6 +296,10 @@ export class SimWorld {
         ...store,
         commit: (claim, manifest, options) => async () => {
           const outcome = await store.commit(claim, manifest, options)()
+          const { generation, triggeredAt, completedAt } = manifest
+          if (this.#newest.generation === generation && triggeredAt < this.#newest.completedAt)
+            this.count('checkpoints overlapped')
+          this.#newest = { generation, completedAt }
           if (E.isLeft(outcome)) {
             if (outcome.left.type === 'timed-out') this.count('commit of unknown outcome')
           } else if (outcome.right.type === 'fenced') this.count('commit refused: fenced')
