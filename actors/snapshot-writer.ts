@@ -9,6 +9,7 @@ import type { Digests, RecordCodec } from '../lib/ports/record-codec.js'
 import type { Scheduler } from '../lib/ports/scheduler.js'
 import type { Epoch, Generation } from '../lib/protocol/ids.js'
 import type { PartRef } from '../lib/protocol/manifest.js'
+import type { LocalCopies } from '../lib/state/local-copies.js'
 import { encodeSnapshot, type SectionInput } from '../lib/state/snapshot.js'
 
 /** What is written, and with what. */
@@ -20,6 +21,8 @@ export interface SnapshotJob {
   readonly sections: readonly SectionInput[]
   /** Set when a newer snapshot was begun: this one is given up. */
   readonly job: { readonly cancelled: boolean }
+  /** Where a copy is kept of what was stored; undefined: nowhere. */
+  readonly copies?: LocalCopies | undefined
   readonly ports: {
     readonly snapshots: SnapshotStore
     readonly scheduler: Scheduler
@@ -50,7 +53,9 @@ export const writeSnapshot = async (
   // Long enough that no part of an attempt expires before the attempt itself does (P11).
   const ttlMs = 3 * (plan.graph.checkpoint?.timeoutMs ?? defaultTimeoutMs)
   const written = await ports.snapshots.write(plan.job, part, chunks.right, ttlMs)()
-  return E.isLeft(written) ? written : E.right(part)
+  if (E.isLeft(written)) return written
+  snapshot.copies?.keep(part, chunks.right)
+  return E.right(part)
 }
 
 const encode = async ({

@@ -16,6 +16,7 @@ import {
   compileChain,
   UserCodeError,
 } from '../lib/operators/chain.js'
+import { CheckpointListeners } from '../lib/operators/listeners.js'
 import type { ControlBus } from '../lib/ports/control-bus.js'
 import type { EventLog } from '../lib/ports/event-log.js'
 import type { SnapshotStore } from '../lib/ports/job-store.js'
@@ -33,6 +34,7 @@ import type { ChannelId, Epoch, Generation, SubtaskId } from '../lib/protocol/id
 import type { Manifest } from '../lib/protocol/manifest.js'
 import type { Decline, Report, SubtaskState } from '../lib/protocol/messages.js'
 import { SourcePosition } from '../lib/protocol/source-position.js'
+import type { LocalCopies } from '../lib/state/local-copies.js'
 import { type CapturedState, KeyedStateStore } from '../lib/state/keyed-state.js'
 import {
   decodeSnapshot,
@@ -83,6 +85,8 @@ export interface SubtaskOptions {
   /** Freezes state values, so that a function that changes one fails at once. */
   readonly freeze: boolean
   readonly ports: SubtaskPorts
+  /** What this worker wrote and still has, to be restored before the store is asked. */
+  readonly copies?: LocalCopies | undefined
   /** Something that a beat tells has changed. */
   readonly onChange: () => void
 }
@@ -101,6 +105,8 @@ export class SubtaskActor {
   private readonly states = new Map<string, KeyedStateStore<unknown>>()
   private readonly outs = new Map<ChannelId, ChannelOut>()
   private readonly outputs = new Map<string, Output>()
+  private readonly listeners: CheckpointListeners
+  private restoredFrom: SubtaskState['restoredFrom']
   private head: Head | undefined
   private source: SourceHead | undefined
   private mailbox: Mailbox | undefined
@@ -135,6 +141,8 @@ export class SubtaskActor {
     this.subtask = foundSubtask
     this.lastEpoch = options.restore?.epoch ?? 0
     this.completed = this.lastEpoch
+    const { members } = foundChain
+    this.listeners = new CheckpointListeners(members, foundSubtask.index, this.lastEpoch)
   }
 
   get state(): SubtaskState {
@@ -148,6 +156,7 @@ export class SubtaskActor {
       error: this.error,
       records: this.records,
       skipped: this.skipped,
+      restoredFrom: this.restoredFrom,
     }
   }
 
@@ -198,6 +207,7 @@ export class SubtaskActor {
     this.reports = this.reports.filter(r => r.part.epoch !== epoch)
     this.declines = this.declines.filter(d => d.epoch !== epoch)
     this.guard(() => this.head?.abort(epoch))
+    if (this.phase === 'running') this.guard(() => this.listeners.abort(epoch))
     this.drive()
   }
 
@@ -208,6 +218,7 @@ export class SubtaskActor {
     this.declines = this.declines.filter(d => d.epoch > epoch)
     this.guard(() => {
       for (const output of this.outputs.values()) output.completed(epoch)
+      if (this.phase === 'running') this.listeners.complete(epoch)
     })
     this.options.onChange()
   }
@@ -247,8 +258,10 @@ export class SubtaskActor {
     const { plan, restore, ports } = this.options
     const part = restore?.parts.find(p => p.subtask === this.id)
     if (part === undefined) return E.right(undefined)
-    const chunks = await ports.snapshots.read(plan.job, part)()
+    const copy = this.options.copies?.find(part)
+    const chunks = copy === undefined ? await ports.snapshots.read(plan.job, part)() : E.right(copy)
     if (E.isLeft(chunks)) return chunks
+    this.restoredFrom = copy === undefined ? 'store' : 'local-copy'
     return decodeSnapshot(chunks.right, bytes => ports.codec.deserialize(bytes), {
       job: plan.job,
       part,
@@ -612,6 +625,7 @@ export class SubtaskActor {
     if (this.encoding !== undefined) this.encoding.cancelled = true
     const job = { cancelled: false }
     this.encoding = job
+    const letGo = this.holdBack()
     void writeSnapshot({ ...this.options, subtask: this.subtask, epoch, sections, job })
       .then(part => {
         if (this.disposed || job.cancelled) return
@@ -629,7 +643,15 @@ export class SubtaskActor {
       .catch((thrown: unknown) => this.fail(errorOf(thrown), false))
       .finally(() => {
         for (const state of captured) state.release()
+        letGo()
       })
+  }
+
+  /** Without `async` no record is handled until the snapshot is stored, or has failed. Ends that. */
+  private holdBack(): () => void {
+    if (this.options.plan.graph.checkpoint?.async !== false) return () => {}
+    this.gate.change(true)
+    return () => this.gate.change(false)
   }
 
   private capture(captured: CapturedState<unknown>[]): readonly SectionInput[] {
