@@ -34,8 +34,8 @@ import type { ChannelId, Epoch, Generation, SubtaskId } from '../lib/protocol/id
 import type { Manifest } from '../lib/protocol/manifest.js'
 import type { Decline, Report, SubtaskState } from '../lib/protocol/messages.js'
 import { SourcePosition } from '../lib/protocol/source-position.js'
-import type { LocalCopies } from '../lib/state/local-copies.js'
 import { type CapturedState, KeyedStateStore } from '../lib/state/keyed-state.js'
+import type { LocalCopies } from '../lib/state/local-copies.js'
 import {
   decodeSnapshot,
   type ExpectedSection,

@@ -34,8 +34,7 @@ export class LocalCopies {
   /** Bytes that are kept now. */
   get bytes(): number {
     let sum = 0
-    for (const copies of this.#copies.values())
-      for (const { part } of copies) sum += part.bytes
+    for (const copies of this.#copies.values()) for (const { part } of copies) sum += part.bytes
     return sum
   }
 

@@ -14,17 +14,16 @@ import {
 } from '../support/merging-job.js'
 
 const records = { left: 150, right: 150 }
-const storeTakesMs = 60
 
 /** A world whose store takes its time for the snapshots of `counts/0`; counts records meanwhile. */
-const slowStore = (async: boolean, intervalMs = 100) => {
+const slowStore = (async: boolean, storeTakesMs = 60) => {
   let storing = 0
   let meanwhile = 0
   let orders = 0
   const job = mergingJob({
     left: anySource(streamSource('left', records.left)),
     right: anySource(streamSource('right', records.right)),
-    checkpoint: { intervalMs, async },
+    checkpoint: { intervalMs: 100, async },
     onRecord: () => {
       if (storing > 0) meanwhile += 1
     },
@@ -78,11 +77,12 @@ test('with async, the default, records are handled while the store is slow', asy
 })
 
 test('without async no record is handled until the snapshot is stored, and orders still get through', async t => {
-  const { world, written, facts } = slowStore(false)
+  // Longer than the time after which orders are repeated.
+  const { world, written, facts } = slowStore(false, 700)
   world.start()
   t.is((await world.untilEnded()).status, 'finished')
   t.log(facts())
-  t.true(written.length >= 3)
+  t.true(written.length >= 2)
   t.is(facts().meanwhile, 0)
   t.true(facts().orders > 0, 'the event loop is not blocked')
   t.deepEqual(generations(world), [1])

@@ -6,7 +6,7 @@ import * as t from 'io-ts'
 import { actor, iterable, jetstream } from '../../lib/index.js'
 import type { AnyActor, Edge, Job, Vertex } from '../../lib/job/graph.js'
 import { defaultLimits, type Limits } from '../../lib/job/limits.js'
-import { filledCheckpoint } from '../../lib/job/settings.js'
+import { type CheckpointOptions, filledCheckpoint } from '../../lib/job/settings.js'
 import type { Prng } from '../support/prng.js'
 import { between, drawsAt, hashText, mix, pick, pickWeighted } from './draws.js'
 import { type Item, Item as ItemCodec, idOf, nothingSeen, Seen } from './record.js'
@@ -50,6 +50,8 @@ export interface Shape {
   readonly bounded: boolean
   readonly intervalMs: number
   readonly timeoutMs: number
+  /** Left out in runs that were kept before it was drawn. */
+  readonly snapshots?: Pick<CheckpointOptions, 'async' | 'localRecovery'>
   readonly mailboxStorage: 'memory' | 'file'
   /** Whether all sinks write into one stream. */
   readonly sinksShare: boolean
@@ -87,6 +89,7 @@ export const drawShape = (seed: number): Shape => {
     intervalMs: pick(random, [20, 50, 100, 200]),
     // In a small job a checkpoint may time out before a lost order is given again: the next one meets it.
     timeoutMs: pick(random, nodes.length > 5 ? [300, 600, 1_500] : [100, 100, 300, 1_500]),
+    snapshots: drawSnapshots(seed),
     mailboxStorage: random.chance(0.8) ? 'memory' : 'file',
     sinksShare: random.chance(0.3),
     limits: {
@@ -106,6 +109,12 @@ export const drawShape = (seed: number): Shape => {
       supersededTtlMs: pick(random, [50, 500, 5_000]),
     },
   }
+}
+
+/** Drawn at a place of its own: what else a seed stands for stays as it was. */
+const drawSnapshots = (seed: number): NonNullable<Shape['snapshots']> => {
+  const random = drawsAt(seed, 'snapshots')
+  return { localRecovery: random.chance(0.3), async: random.chance(0.9) }
 }
 
 const drawSource = (random: Prng, node: number, bounded: boolean): SourceShape => {
@@ -283,7 +292,7 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       vertices,
       edges,
       maxParallelism: 16,
-      checkpoint: filledCheckpoint({ intervalMs, mode, timeoutMs }),
+      checkpoint: filledCheckpoint({ intervalMs, mode, timeoutMs, ...shape.snapshots }),
       settings: {},
       durability: 'process-crash',
       mailboxStorage,

@@ -40,6 +40,8 @@ const namesLoss =
 /** Of looks at the clock; longer than a turn of encoding, so that a snapshot takes several. */
 const interruptionShare = 0.02
 const interruptionMs = 5
+/** Of a process's own copies of its snapshots. */
+const damageShare = 0.2
 const encoder = new TextEncoder()
 
 export class SimWorld {
@@ -237,6 +239,8 @@ export class SimWorld {
       for (const note of added) {
         this.tell(`note ${JSON.stringify(note)}`)
         if (note.type === 'generation-begun') this.recoveries += 1
+        if (note.type === 'running' && note.localCopies !== undefined)
+          this.count('restored from a local copy')
         if (note.type === 'checkpoint-aborted') observer.onAborted(note.epoch)
         if (note.type === 'checkpoint-aborted' && note.reason === 'timed-out')
           this.count('checkpoint aborted: timeout')
@@ -265,6 +269,7 @@ export class SimWorld {
     return {
       ...ports,
       scheduler: this.#interrupted(ports),
+      snapshots: this.#damaged(ports),
       store: {
         ...store,
         commit: (claim, manifest, options) => async () => {
@@ -278,6 +283,26 @@ export class SimWorld {
             this.count('commit refused: parts are missing')
           return outcome
         },
+      },
+    }
+  }
+
+  /** In some runs the memory of a process does not keep what was written from it. */
+  #damaged({ process, snapshots }: Connection): Connection['snapshots'] {
+    const { seed, shape } = this.#options
+    if (shape.snapshots?.localRecovery !== true) return snapshots
+    if (drawsAt(seed, 'damages').chance(0.5)) return snapshots
+    const random = drawsAt(seed, `damages ${process.name}`)
+    return {
+      ...snapshots,
+      write: (job, part, chunks, ttlMs) => {
+        const write = snapshots.write(job, part, chunks, ttlMs)
+        const [first] = chunks
+        if (first !== undefined && random.chance(damageShare)) {
+          first.set([(first[0] ?? 0) ^ 1])
+          this.count('local copy damaged')
+        }
+        return write
       },
     }
   }

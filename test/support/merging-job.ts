@@ -88,12 +88,19 @@ export const anySource = (source: ReturnType<typeof streamSource>): AnySource =>
   accepts: forgotten,
 })
 
-/** Makes a source's stream, and publishes one record after another, the first one at once. */
+/**
+ * Makes a source's stream, and publishes one record after another once the job runs; all at once,
+ * before that, if nothing lies between them.
+ */
 export const feed = (world: JobWorld, id: string, records: number, everyMs: number): void => {
   const name = id.toUpperCase()
   world.broker.create({ name, subjects: [id], storage: 'file' })
   const publish = (n: number): void => {
     if (n === records) return
+    if (everyMs > 0 && generations(world).length === 0) {
+      world.time.after(everyMs, () => publish(n))
+      return
+    }
     const item: Item = { from: id, n }
     world.broker.publish(id, new TextEncoder().encode(JSON.stringify(item)), {})
     if (everyMs > 0) world.time.after(everyMs, () => publish(n + 1))
