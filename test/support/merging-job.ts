@@ -56,7 +56,10 @@ export const mergingJob = (options: {
     .keyBy(keyOf)
     .to(counts)
     .into(jetstream.sink({ id: 'out', subject: 'out' }))
-    .checkpoint({ intervalMs: 50, timeoutMs: 5_000, ...options.checkpoint })
+    .checkpoint({
+      ...{ intervalMs: 50, timeoutMs: 5_000, onCheckpointError: 'decline' },
+      ...options.checkpoint,
+    })
   const left = vertexOf('left', options.left)
   const right = vertexOf('right', options.right)
   return {
