@@ -51,6 +51,8 @@ export const sometimes = [
   'lossy way',
   'worker lost by silence',
   'at least once: a record came twice',
+  'actor heard: completed',
+  'actor heard: aborted',
   'restored from a local copy',
   'local copy damaged',
 ] as const

@@ -3,7 +3,7 @@
  * and the same as a job of the product.
  */
 import * as t from 'io-ts'
-import { actor, iterable, jetstream } from '../../lib/index.js'
+import { actor, type CheckpointNotice, iterable, jetstream } from '../../lib/index.js'
 import type { AnyActor, Edge, Job, Vertex } from '../../lib/job/graph.js'
 import { defaultLimits, type Limits } from '../../lib/job/limits.js'
 import { type CheckpointOptions, filledCheckpoint } from '../../lib/job/settings.js'
@@ -61,6 +61,8 @@ export interface Shape {
 /** Where one calls what throws now and then: a fault that the world arms. */
 export interface Trapdoor {
   armed: number
+  /** Hears what actors are told of checkpoints. */
+  readonly onHeard?: (what: 'completed' | 'aborted', epoch: number) => void
 }
 
 export const sinkSubject = (node: Node): string => `out.${node.id}`
@@ -338,7 +340,13 @@ const sourceOf = (shape: Shape, index: number): AnySource => {
 }
 
 const actorOf = (node: Node, trapdoor: Trapdoor): AnyActor => {
-  const common = { name: node.id, accepts: t.unknown, emits: t.unknown }
+  const common = {
+    name: node.id,
+    accepts: t.unknown,
+    emits: t.unknown,
+    onCheckpointComplete: ({ epoch }: CheckpointNotice) => trapdoor.onHeard?.('completed', epoch),
+    onCheckpointAborted: ({ epoch }: CheckpointNotice) => trapdoor.onHeard?.('aborted', epoch),
+  }
   const open = (): void => {
     if (trapdoor.armed === 0) return
     trapdoor.armed -= 1

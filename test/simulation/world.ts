@@ -52,7 +52,10 @@ export class SimWorld {
   recoveries = 0
   endedAtMs = 0
   readonly #options: SimOptions
-  readonly #trapdoor: Trapdoor = { armed: 0 }
+  readonly #trapdoor: Trapdoor = {
+    armed: 0,
+    onHeard: (what, epoch) => this.observer.onHeard(what, epoch),
+  }
   readonly #mischief: Mischief
   /** Every process that ever was. */
   readonly #all = new Set<MemoryProcess>()
