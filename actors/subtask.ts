@@ -31,7 +31,15 @@ import {
   parseSubtaskId,
 } from '../lib/protocol/addresses.js'
 import type { ChannelId, Epoch, Generation, SubtaskId } from '../lib/protocol/ids.js'
-import type { Manifest } from '../lib/protocol/manifest.js'
+import {
+  baseOf,
+  chainOf,
+  type Increments,
+  startIncrements,
+  withCompleted,
+  withPart,
+} from '../lib/protocol/increment.js'
+import type { Manifest, PartRef, StoredPart } from '../lib/protocol/manifest.js'
 import type { Decline, Report, SubtaskState } from '../lib/protocol/messages.js'
 import { SourcePosition } from '../lib/protocol/source-position.js'
 import { type CapturedState, KeyedStateStore } from '../lib/state/keyed-state.js'
@@ -42,6 +50,7 @@ import {
   type SectionInput,
   type Snapshot,
 } from '../lib/state/snapshot.js'
+import { mergeSnapshots } from '../lib/state/snapshot-merge.js'
 import { ChannelOut } from './channel-out.js'
 import { Gate } from './gate.js'
 import type { Head } from './head.js'
@@ -119,6 +128,7 @@ export class SubtaskActor {
   private reports: Report[] = []
   private declines: Decline[] = []
   private completed: Epoch
+  private increments: Increments
   private lastEpoch: Epoch
   private encoding: { cancelled: boolean } | undefined
   private driving = false
@@ -143,6 +153,7 @@ export class SubtaskActor {
     this.completed = this.lastEpoch
     const { members } = foundChain
     this.listeners = new CheckpointListeners(members, foundSubtask.index, this.lastEpoch)
+    this.increments = startIncrements(options.plan.graph.limits.incrementalChainMax)
   }
 
   get state(): SubtaskState {
@@ -158,6 +169,10 @@ export class SubtaskActor {
       skipped: this.skipped,
       restoredFrom: this.restoredFrom,
     }
+  }
+
+  private get isIncremental(): boolean {
+    return this.options.plan.graph.checkpoint?.incremental ?? false
   }
 
   private get committed(): Epoch {
@@ -214,6 +229,9 @@ export class SubtaskActor {
   /** Everything up to `epoch` is durable; what it prepared may be seen. */
   complete(epoch: Epoch): void {
     this.completed = epoch
+    this.increments = withCompleted(this.increments, epoch)
+    const upTo = this.increments.completed?.epoch ?? 0
+    for (const state of this.states.values()) state.forgetChanges(upTo)
     this.reports = this.reports.filter(r => r.part.epoch > epoch)
     this.declines = this.declines.filter(d => d.epoch > epoch)
     this.guard(() => {
@@ -258,11 +276,25 @@ export class SubtaskActor {
     const { plan, restore, ports } = this.options
     const part = restore?.parts.find(p => p.subtask === this.id)
     if (part === undefined) return E.right(undefined)
-    const copy = this.options.copies?.find(part)
-    const chunks = copy === undefined ? await ports.snapshots.read(plan.job, part)() : E.right(copy)
-    if (E.isLeft(chunks)) return chunks
-    this.restoredFrom = copy === undefined ? 'store' : 'local-copy'
-    return decodeSnapshot(chunks.right, bytes => ports.codec.deserialize(bytes), {
+    const chain: Snapshot[] = []
+    let restoredFrom: SubtaskState['restoredFrom'] = 'local-copy'
+    for (const one of chainOf(part)) {
+      const copy = this.options.copies?.find(one)
+      if (copy === undefined) restoredFrom = 'store'
+      const chunks =
+        copy === undefined ? await ports.snapshots.read(plan.job, one)() : E.right(copy)
+      if (E.isLeft(chunks)) return chunks
+      const snapshot = this.decode(one, chunks.right)
+      if (E.isLeft(snapshot)) return snapshot
+      chain.push(snapshot.right)
+    }
+    this.restoredFrom = restoredFrom
+    return mergeSnapshots(chain)
+  }
+
+  private decode(part: StoredPart, chunks: readonly Uint8Array[]): E.Either<StreamError, Snapshot> {
+    const { plan, ports } = this.options
+    return decodeSnapshot(chunks, bytes => ports.codec.deserialize(bytes), {
       job: plan.job,
       part,
       maxParallelism: plan.graph.maxParallelism,
@@ -279,6 +311,7 @@ export class SubtaskActor {
       if (vertex.type !== 'operator' || vertex.actor.state === undefined) continue
       const state = new KeyedStateStore<unknown>({
         operator: vertex.id,
+        tracksChanges: this.isIncremental,
         initial: vertex.actor.state.initial,
         keyGroups: this.subtask.keyGroups,
         freeze: this.options.freeze,
@@ -620,24 +653,24 @@ export class SubtaskActor {
     for (const out of this.outs.values()) out.barrier(epoch, final, triggeredAt)
     for (const output of this.outputs.values()) output.prepare(epoch)
     const captured: CapturedState<unknown>[] = []
-    const sections = this.capture(captured)
+    // What keeps nothing by key has nothing to leave out.
+    const base = this.isIncremental && this.states.size > 0 ? baseOf(this.increments) : undefined
+    const sections = this.capture(captured, epoch, base)
     const capturedAt = scheduler.now()
     if (this.encoding !== undefined) this.encoding.cancelled = true
     const job = { cancelled: false }
     this.encoding = job
     const letGo = this.holdBack()
-    void writeSnapshot({ ...this.options, subtask: this.subtask, epoch, sections, job })
+    void writeSnapshot({ ...this.options, subtask: this.subtask, epoch, sections, base, job })
       .then(part => {
         if (this.disposed || job.cancelled) return
         const asyncMs = scheduler.now() - capturedAt
         if (E.isLeft(part)) this.declines.push({ epoch, reason: part.left.message })
-        else
-          this.reports.push({
-            part: part.right,
-            alignmentMs,
-            syncMs: capturedAt - startedAt,
-            asyncMs,
-          })
+        else {
+          const syncMs = capturedAt - startedAt
+          this.reports.push({ part: part.right, alignmentMs, syncMs, asyncMs })
+          this.increments = withPart(this.increments, part.right)
+        }
         this.options.onChange()
       })
       .catch((thrown: unknown) => this.fail(errorOf(thrown), false))
@@ -654,7 +687,11 @@ export class SubtaskActor {
     return () => this.gate.change(false)
   }
 
-  private capture(captured: CapturedState<unknown>[]): readonly SectionInput[] {
+  private capture(
+    captured: CapturedState<unknown>[],
+    epoch: Epoch,
+    base: PartRef | undefined,
+  ): readonly SectionInput[] {
     const sections: SectionInput[] = []
     for (const vertex of this.chain.members) {
       if (vertex.type === 'source') {
@@ -664,13 +701,15 @@ export class SubtaskActor {
       const state = this.states.get(vertex.id)
       if (vertex.type !== 'operator' || vertex.actor.state === undefined || state === undefined)
         continue
-      const capture = state.capture()
+      const capture =
+        base === undefined ? state.capture(epoch) : state.captureChanges(epoch, base.epoch)
       captured.push(capture)
       sections.push({
         kind: 'keyed',
         operator: vertex.id,
         spec: vertex.actor.state,
         state: capture,
+        changes: base !== undefined,
       })
     }
     for (const [operator, output] of this.outputs) {

@@ -29,12 +29,12 @@ import { sharedServers } from '../support/servers.js'
 const records = { left: 120, right: 120 }
 
 /** A world; `throwNow` lets the counting actor throw once, upon which every process lives on. */
-const recovering = (localRecovery: boolean) => {
+const recovering = (localRecovery: boolean, incremental = false) => {
   let throws = false
   const job = mergingJob({
     left: anySource(streamSource('left', records.left)),
     right: anySource(streamSource('right', records.right)),
-    checkpoint: { intervalMs: 50, localRecovery },
+    checkpoint: { intervalMs: 50, localRecovery, incremental },
     onRecord: () => {
       if (!throws) return
       throws = false
@@ -140,6 +140,35 @@ test('a copy that was damaged is not used: its part comes from the store', async
   t.deepEqual(verdictOf(world, records), nothingWrong)
 })
 
+test('snapshots of changes are restored from copies, with all that they build on', async t => {
+  const { world, reads, written, checkpointed, throwNow } = recovering(true, true)
+  let based = 0
+  const connect = world.connect.bind(world)
+  world.connect = (name): Connection => {
+    const ports = connect(name)
+    const { snapshots } = ports
+    return {
+      ...ports,
+      snapshots: {
+        ...snapshots,
+        write: (of, part, chunks, ttlMs) => {
+          if (part.bases !== undefined) based += 1
+          return snapshots.write(of, part, chunks, ttlMs)
+        },
+      },
+    }
+  }
+  world.start()
+  await checkpointed()
+  t.true(based > 0 && written.size > based)
+  throwNow()
+  t.is((await world.untilEnded()).status, 'finished')
+  t.deepEqual(generations(world), [1, 2])
+  t.deepEqual(reads, [])
+  t.is(localCopiesOf(world), 3)
+  t.deepEqual(verdictOf(world, records), nothingWrong)
+})
+
 test('copies serve one restore after the other', async t => {
   const { world, reads, checkpointed, throwNow } = recovering(true)
   world.start()
@@ -198,6 +227,30 @@ test('LC2, LC3: a new generation keeps what it restores, and nothing that an old
   t.deepEqual(kept(copies, 'a/0'), [2, 4])
   copies.begin(3, 0)
   t.is(copies.bytes, 0)
+})
+
+test('LC2: what a snapshot of changes builds on is kept with it, and no longer', t => {
+  const copies = new LocalCopies(1, partDigest)
+  copies.begin(1, 0)
+  const keepChanges = (epoch: number, bases: readonly number[]): void =>
+    copies.keep(
+      { ...partOf('a/0', epoch), bases: bases.map(base => partOf('a/0', base)) },
+      chunksOf(`a/0 ${epoch}`),
+    )
+  keep(copies, 'a/0', 1)
+  copies.completed(1)
+  keepChanges(2, [1])
+  copies.completed(2)
+  keepChanges(3, [1, 2])
+  t.deepEqual(kept(copies, 'a/0'), [1, 2, 3])
+  copies.completed(3)
+  keep(copies, 'a/0', 4)
+  t.deepEqual(kept(copies, 'a/0'), [1, 2, 3, 4])
+  copies.begin(2, 3)
+  t.deepEqual(kept(copies, 'a/0'), [1, 2, 3], 'the whole chain may be restored once more')
+  keep(copies, 'a/0', 5, 2)
+  copies.completed(5)
+  t.deepEqual(kept(copies, 'a/0'), [5])
 })
 
 test('LC1: a copy whose bytes do not match the digest is dropped', t => {

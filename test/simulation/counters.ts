@@ -57,6 +57,7 @@ export const sometimes = [
   'actor heard: aborted',
   'restored from a local copy',
   'local copy damaged',
+  'snapshot of changes',
 ] as const
 export type Sometimes = (typeof sometimes)[number]
 

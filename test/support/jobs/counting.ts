@@ -57,4 +57,5 @@ export const parallelism = numberSetting('PARALLELISM', 2)
 export const checkpoint = {
   intervalMs: numberSetting('INTERVAL_MS', 250),
   localRecovery: setting('LOCAL_RECOVERY', 'no') === 'yes',
+  incremental: setting('INCREMENTAL', 'no') === 'yes',
 }
