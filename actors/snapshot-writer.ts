@@ -10,6 +10,7 @@ import type { Scheduler } from '../lib/ports/scheduler.js'
 import type { Epoch, Generation } from '../lib/protocol/ids.js'
 import { chainOf } from '../lib/protocol/increment.js'
 import type { PartRef } from '../lib/protocol/manifest.js'
+import type { LocalCopies } from '../lib/state/local-copies.js'
 import { encodeSnapshot, type SectionInput } from '../lib/state/snapshot.js'
 
 /** What is written, and with what. */
@@ -23,6 +24,8 @@ export interface SnapshotJob {
   readonly base: PartRef | undefined
   /** Set when nobody waits for the snapshot any more: it is given up. */
   readonly job: { readonly cancelled: boolean }
+  /** Where a copy is kept of what was stored; undefined: nowhere. */
+  readonly copies?: LocalCopies | undefined
   readonly ports: {
     readonly snapshots: SnapshotStore
     readonly scheduler: Scheduler
@@ -54,7 +57,9 @@ export const writeSnapshot = async (
   // Long enough that no part of an attempt expires before the attempt itself does (P11).
   const ttlMs = 3 * (plan.graph.checkpoint?.timeoutMs ?? defaultTimeoutMs)
   const written = await ports.snapshots.write(plan.job, part, chunks.right, ttlMs)()
-  return E.isLeft(written) ? written : E.right(part)
+  if (E.isLeft(written)) return written
+  snapshot.copies?.keep(part, chunks.right)
+  return E.right(part)
 }
 
 /** What cannot be serialized is no defect: the checkpoint is declined. */

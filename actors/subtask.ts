@@ -16,6 +16,7 @@ import {
   compileChain,
   UserCodeError,
 } from '../lib/operators/chain.js'
+import { CheckpointListeners } from '../lib/operators/listeners.js'
 import type { ControlBus } from '../lib/ports/control-bus.js'
 import type { EventLog } from '../lib/ports/event-log.js'
 import type { SnapshotStore } from '../lib/ports/job-store.js'
@@ -42,6 +43,7 @@ import type { Manifest, PartRef, StoredPart } from '../lib/protocol/manifest.js'
 import type { Decline, Report, SubtaskState } from '../lib/protocol/messages.js'
 import { SourcePosition } from '../lib/protocol/source-position.js'
 import { type CapturedState, KeyedStateStore } from '../lib/state/keyed-state.js'
+import type { LocalCopies } from '../lib/state/local-copies.js'
 import {
   decodeSnapshot,
   type ExpectedSection,
@@ -92,6 +94,8 @@ export interface SubtaskOptions {
   /** Freezes state values, so that a function that changes one fails at once. */
   readonly freeze: boolean
   readonly ports: SubtaskPorts
+  /** What this worker wrote and still has, to be restored before the store is asked. */
+  readonly copies?: LocalCopies | undefined
   /** Something that a beat tells has changed. */
   readonly onChange: () => void
 }
@@ -110,6 +114,8 @@ export class SubtaskActor {
   private readonly states = new Map<string, KeyedStateStore<unknown>>()
   private readonly outs = new Map<ChannelId, ChannelOut>()
   private readonly outputs = new Map<string, Output>()
+  private readonly listeners: CheckpointListeners
+  private restoredFrom: SubtaskState['restoredFrom']
   private head: Head | undefined
   private source: SourceHead | undefined
   private mailbox: Mailbox | undefined
@@ -146,6 +152,8 @@ export class SubtaskActor {
     this.subtask = foundSubtask
     this.lastEpoch = options.restore?.epoch ?? 0
     this.completed = this.lastEpoch
+    const { members } = foundChain
+    this.listeners = new CheckpointListeners(members, foundSubtask.index, this.lastEpoch)
     this.increments = startIncrements(options.plan.graph.limits.incrementalChainMax)
   }
 
@@ -160,6 +168,7 @@ export class SubtaskActor {
       error: this.error,
       records: this.records,
       skipped: this.skipped,
+      restoredFrom: this.restoredFrom,
     }
   }
 
@@ -215,6 +224,7 @@ export class SubtaskActor {
     this.reports = this.reports.filter(r => r.part.epoch !== epoch)
     this.declines = this.declines.filter(d => d.epoch !== epoch)
     this.guard(() => this.head?.abort(epoch))
+    if (this.phase === 'running') this.guard(() => this.listeners.abort(epoch))
     this.drive()
   }
 
@@ -229,6 +239,7 @@ export class SubtaskActor {
     this.declines = this.declines.filter(d => d.epoch > epoch)
     this.guard(() => {
       for (const output of this.outputs.values()) output.completed(epoch)
+      if (this.phase === 'running') this.listeners.complete(epoch)
     })
     this.options.onChange()
   }
@@ -269,13 +280,18 @@ export class SubtaskActor {
     const part = restore?.parts.find(p => p.subtask === this.id)
     if (part === undefined) return E.right(undefined)
     const chain: Snapshot[] = []
+    let restoredFrom: SubtaskState['restoredFrom'] = 'local-copy'
     for (const one of chainOf(part)) {
-      const chunks = await ports.snapshots.read(plan.job, one)()
+      const copy = this.options.copies?.find(one)
+      if (copy === undefined) restoredFrom = 'store'
+      const chunks =
+        copy === undefined ? await ports.snapshots.read(plan.job, one)() : E.right(copy)
       if (E.isLeft(chunks)) return chunks
       const snapshot = this.decode(one, chunks.right)
       if (E.isLeft(snapshot)) return snapshot
       chain.push(snapshot.right)
     }
+    this.restoredFrom = restoredFrom
     return mergeSnapshots(chain)
   }
 
@@ -645,6 +661,7 @@ export class SubtaskActor {
     const sections = this.capture(captured, epoch, base)
     const capturedAt = scheduler.now()
     const job = this.beginEncoding(epoch)
+    const letGo = this.holdBack()
     void writeSnapshot({ ...this.options, subtask: this.subtask, epoch, sections, base, job })
       .then(part => {
         if (this.disposed || job.cancelled) return
@@ -661,6 +678,7 @@ export class SubtaskActor {
       .catch((thrown: unknown) => this.fail(errorOf(thrown), false))
       .finally(() => {
         for (const state of captured) state.release()
+        letGo()
       })
   }
 
@@ -688,6 +706,13 @@ export class SubtaskActor {
       job.cancelled = true
       this.encoding.delete(epoch)
     }
+  }
+
+  /** Without `async` no record is handled until the snapshot is stored, or has failed. Ends that. */
+  private holdBack(): () => void {
+    if (this.options.plan.graph.checkpoint?.async !== false) return () => {}
+    this.gate.change(true)
+    return () => this.gate.change(false)
   }
 
   private capture(

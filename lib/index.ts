@@ -4,6 +4,7 @@ export { job } from './job/builder.js'
 export type {
   Actor,
   ActorOptions,
+  CheckpointNotice,
   Context,
   ErrorPolicy,
   IterableSource,

@@ -21,6 +21,7 @@ const types = {
     'AnyActor',
     'AnySource',
     'CheckpointConfig',
+    'CheckpointNotice',
     'CheckpointOptions',
     'Context',
     'Durability',

@@ -39,8 +39,11 @@ export class UserCodeError extends Error {
   constructor(
     readonly operator: string,
     cause: unknown,
+    /** The function that threw, if it was not `receive`. */
+    listener?: string,
   ) {
-    super(`actor '${operator}' threw: ${messageOf(cause)}`, { cause })
+    const where = listener === undefined ? '' : ` in ${listener}`
+    super(`actor '${operator}' threw${where}: ${messageOf(cause)}`, { cause })
   }
 }
 
@@ -213,11 +216,14 @@ const failing = (
   }
 }
 
-const refuseResult = (result: unknown): void => {
+const refuseResult = (result: unknown): void => refusePromise('receive', result)
+
+/** Throws when a function of a user's, by its name, has returned a promise. */
+export const refusePromise = (name: string, result: unknown): void => {
   if (!(result instanceof Promise)) return
-  // The record is refused already; what becomes of the promise must not end the process as well.
+  // The call is refused already; what becomes of the promise must not end the process as well.
   result.catch(() => {})
-  throw new Error("'receive' returned a promise; it must finish its work before it returns")
+  throw new Error(`'${name}' returned a promise; it must finish its work before it returns`)
 }
 
 /** Holds back what a record emits until it has succeeded (H1). */

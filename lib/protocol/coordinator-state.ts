@@ -212,7 +212,12 @@ export type Note =
       readonly generation: Generation
       readonly restored: Epoch | undefined
     }
-  | { readonly type: 'running'; readonly generation: Generation }
+  | {
+      readonly type: 'running'
+      readonly generation: Generation
+      /** Subtasks that were restored from their worker's own copy, if there are any. */
+      readonly localCopies?: number
+    }
   | { readonly type: 'worker-joined'; readonly worker: WorkerId; readonly fits: boolean }
   | { readonly type: 'worker-lost'; readonly worker: WorkerId; readonly reason: string }
   | {

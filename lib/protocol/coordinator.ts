@@ -30,6 +30,7 @@ import {
 } from './checkpoint.js'
 import { type CheckpointOutcome, countOutcome, initialFailures } from './checkpoint-failures.js'
 import {
+  type Assignment,
   type CoordinatorEffect,
   type CoordinatorEvent,
   type CoordinatorSettings,
@@ -489,9 +490,19 @@ const startRunning = (state: CoordinatorState, event: CoordinatorEvent): Coordin
     },
     [
       { type: 'set-status', status: 'running', reason: undefined },
-      { type: 'note', note: { type: 'running', generation } },
+      { type: 'note', note: { type: 'running', generation, ...localCopies(state, assignment) } },
     ],
   ]
+}
+
+const localCopies = (
+  { workers }: CoordinatorState,
+  assignment: Assignment,
+): { readonly localCopies?: number } => {
+  const local = [...assignment].filter(
+    ([id, worker]) => workers.get(worker)?.subtasks.get(id)?.restoredFrom === 'local-copy',
+  )
+  return local.length === 0 ? {} : { localCopies: local.length }
 }
 
 // --- checkpoints ----------------------------------------------------------------------------

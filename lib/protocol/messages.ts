@@ -53,6 +53,8 @@ export const SubtaskState = t.readonly(
     records: t.number,
     /** Records that were dropped by the policy `skip`. */
     skipped: t.number,
+    /** Where its snapshot came from; undefined: it had none to restore, or has not yet. */
+    restoredFrom: t.union([t.undefined, t.literal('store'), t.literal('local-copy')]),
   }),
 )
 export type SubtaskState = t.TypeOf<typeof SubtaskState>

@@ -56,6 +56,7 @@ export const subtaskOf = (subtask: string, more: Partial<SubtaskState> = {}): Su
   error: undefined,
   records: 0,
   skipped: 0,
+  restoredFrom: undefined,
   ...more,
 })
 

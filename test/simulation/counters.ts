@@ -57,6 +57,10 @@ export const sometimes = [
   'lossy way',
   'worker lost by silence',
   'at least once: a record came twice',
+  'actor heard: completed',
+  'actor heard: aborted',
+  'restored from a local copy',
+  'local copy damaged',
   'snapshot of changes',
 ] as const
 export type Sometimes = (typeof sometimes)[number]

@@ -3,7 +3,7 @@
  * and the same as a job of the product.
  */
 import * as t from 'io-ts'
-import { actor, iterable, jetstream } from '../../lib/index.js'
+import { actor, type CheckpointNotice, iterable, jetstream } from '../../lib/index.js'
 import type { AnyActor, Edge, Job, Vertex } from '../../lib/job/graph.js'
 import { defaultLimits, type Limits } from '../../lib/job/limits.js'
 import { type CheckpointOptions, filledCheckpoint } from '../../lib/job/settings.js'
@@ -50,6 +50,8 @@ export interface Shape {
   readonly bounded: boolean
   readonly intervalMs: number
   readonly timeoutMs: number
+  /** Left out in runs that were kept before it was drawn. */
+  readonly snapshots?: Pick<CheckpointOptions, 'async' | 'localRecovery'>
   /** Whether snapshots hold changes only. Left out: not. */
   readonly incremental?: boolean
   /** Other options of checkpoints; none: what comes to nothing is put up with. */
@@ -63,6 +65,8 @@ export interface Shape {
 /** Where one calls what throws now and then: a fault that the world arms. */
 export interface Trapdoor {
   armed: number
+  /** Hears what actors are told of checkpoints. */
+  readonly onHeard?: (what: 'completed' | 'aborted', epoch: number) => void
 }
 
 export const sinkSubject = (node: Node): string => `out.${node.id}`
@@ -91,6 +95,7 @@ export const drawShape = (seed: number): Shape => {
     intervalMs: pick(random, [20, 50, 100, 200]),
     // In a small job a checkpoint may time out before a lost order is given again: the next one meets it.
     timeoutMs: pick(random, nodes.length > 5 ? [300, 600, 1_500] : [100, 100, 300, 1_500]),
+    snapshots: drawSnapshots(seed),
     incremental: drawsAt(seed, 'incremental').chance(0.4),
     checkpointing: drawCheckpointing(drawsAt(seed, 'checkpointing')),
     mailboxStorage: random.chance(0.8) ? 'memory' : 'file',
@@ -122,6 +127,12 @@ const drawCheckpointing = (random: Prng): Partial<CheckpointOptions> => {
   const minPauseMs = maxConcurrent === 1 && random.chance(0.3) ? between(random, 1, 150) : 0
   const onCheckpointError = fails ? ('fail' as const) : ('decline' as const)
   return { maxConcurrent, minPauseMs, onCheckpointError, tolerableFailures }
+}
+
+/** Drawn at a place of its own: what else a seed stands for stays as it was. */
+const drawSnapshots = (seed: number): NonNullable<Shape['snapshots']> => {
+  const random = drawsAt(seed, 'snapshots')
+  return { localRecovery: random.chance(0.3), async: random.chance(0.9) }
 }
 
 const drawSource = (random: Prng, node: number, bounded: boolean): SourceShape => {
@@ -303,6 +314,7 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       checkpoint: filledCheckpoint({
         ...{ intervalMs, mode, timeoutMs, incremental, onCheckpointError: 'decline' },
         ...checkpointing,
+        ...shape.snapshots,
       }),
       settings: {},
       durability: 'process-crash',
@@ -350,7 +362,13 @@ const sourceOf = (shape: Shape, index: number): AnySource => {
 }
 
 const actorOf = (node: Node, trapdoor: Trapdoor): AnyActor => {
-  const common = { name: node.id, accepts: t.unknown, emits: t.unknown }
+  const common = {
+    name: node.id,
+    accepts: t.unknown,
+    emits: t.unknown,
+    onCheckpointComplete: ({ epoch }: CheckpointNotice) => trapdoor.onHeard?.('completed', epoch),
+    onCheckpointAborted: ({ epoch }: CheckpointNotice) => trapdoor.onHeard?.('aborted', epoch),
+  }
   const open = (): void => {
     if (trapdoor.armed === 0) return
     trapdoor.armed -= 1

@@ -40,6 +40,8 @@ const namesLoss =
 /** Of looks at the clock; longer than a turn of encoding, so that a snapshot takes several. */
 const interruptionShare = 0.02
 const interruptionMs = 5
+/** Of a process's own copies of its snapshots. */
+const damageShare = 0.2
 const encoder = new TextEncoder()
 
 export class SimWorld {
@@ -50,7 +52,10 @@ export class SimWorld {
   recoveries = 0
   endedAtMs = 0
   readonly #options: SimOptions
-  readonly #trapdoor: Trapdoor = { armed: 0 }
+  readonly #trapdoor: Trapdoor = {
+    armed: 0,
+    onHeard: (what, epoch) => this.observer.onHeard(what, epoch),
+  }
   readonly #mischief: Mischief
   /** Of the checkpoint that was committed last. */
   #newest = { generation: 0, completedAt: 0 }
@@ -258,6 +263,8 @@ export class SimWorld {
       for (const note of added) {
         this.tell(`note ${JSON.stringify(note)}`)
         if (note.type === 'generation-begun') this.recoveries += 1
+        if (note.type === 'running' && note.localCopies !== undefined)
+          this.count('restored from a local copy')
         if (note.type === 'failed' && /invariant \S+ is broken/.test(note.reason))
           observer.broken('I14', note.reason)
         if (note.type === 'checkpoint-aborted') observer.onAborted(note.epoch)
@@ -292,6 +299,7 @@ export class SimWorld {
     return {
       ...ports,
       scheduler: this.#interrupted(ports),
+      snapshots: this.#damaged(ports),
       store: {
         ...store,
         commit: (claim, manifest, options) => async () => {
@@ -309,6 +317,26 @@ export class SimWorld {
             this.count('commit refused: parts are missing')
           return outcome
         },
+      },
+    }
+  }
+
+  /** In some runs the memory of a process does not keep what was written from it. */
+  #damaged({ process, snapshots }: Connection): Connection['snapshots'] {
+    const { seed, shape } = this.#options
+    if (shape.snapshots?.localRecovery !== true) return snapshots
+    if (drawsAt(seed, 'damages').chance(0.5)) return snapshots
+    const random = drawsAt(seed, `damages ${process.name}`)
+    return {
+      ...snapshots,
+      write: (job, part, chunks, ttlMs) => {
+        const write = snapshots.write(job, part, chunks, ttlMs)
+        const [first] = chunks
+        if (first !== undefined && random.chance(damageShare)) {
+          first.set([(first[0] ?? 0) ^ 1])
+          this.count('local copy damaged')
+        }
+        return write
       },
     }
   }

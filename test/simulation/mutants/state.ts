@@ -122,6 +122,13 @@ export const stateMutants: readonly Mutant[] = [
     replace: `  const ttlMs = Math.ceil((plan.graph.checkpoint?.timeoutMs ?? defaultTimeoutMs) / 100)`,
   },
   {
+    name: 'a copy of a snapshot is used whatever its bytes are',
+    rules: ['LC1'],
+    file: 'lib/state/local-copies.ts',
+    find: `    if (this.digestOf(copy.chunks) === part.digest) return copy.chunks`,
+    replace: `    if (this.digestOf(copy.chunks) !== '') return copy.chunks`,
+  },
+  {
     name: 'a rebalanced edge runs past its last channel',
     rules: ['C1'],
     file: 'actors/routing.ts',

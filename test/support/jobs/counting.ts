@@ -56,5 +56,6 @@ export const countingJob = () => {
 export const parallelism = numberSetting('PARALLELISM', 2)
 export const checkpoint = {
   intervalMs: numberSetting('INTERVAL_MS', 250),
+  localRecovery: setting('LOCAL_RECOVERY', 'no') === 'yes',
   incremental: setting('INCREMENTAL', 'no') === 'yes',
 }
