@@ -44,6 +44,7 @@ import type { Decline, Report, SubtaskState } from '../lib/protocol/messages.js'
 import { SourcePosition } from '../lib/protocol/source-position.js'
 import { type CapturedState, KeyedStateStore } from '../lib/state/keyed-state.js'
 import type { LocalCopies } from '../lib/state/local-copies.js'
+import { LoopLog } from '../lib/state/loop-log.js'
 import {
   decodeSnapshot,
   type ExpectedSection,
@@ -54,7 +55,7 @@ import { mergeSnapshots } from '../lib/state/snapshot-merge.js'
 import { ChannelOut } from './channel-out.js'
 import { Gate } from './gate.js'
 import type { Head } from './head.js'
-import { Mailbox, type MailboxInput } from './mailbox.js'
+import { Mailbox, type MailboxInput, type MailboxLoop } from './mailbox.js'
 import { type OpenOutput, type Output, openOutput } from './output.js'
 import {
   type DeadLetter,
@@ -100,6 +101,27 @@ export interface SubtaskOptions {
   readonly onChange: () => void
 }
 
+/** What a barrier has captured, and what a snapshot of it builds on. */
+interface Captured {
+  readonly epoch: Epoch
+  readonly sections: readonly SectionInput[]
+  readonly base: PartRef | undefined
+  /** Records of a loop among them. */
+  readonly looped: number
+}
+
+/** A snapshot whose barrier is on its way round a loop. */
+interface Round {
+  readonly onReturned: (records: readonly unknown[]) => void
+  readonly release: () => void
+}
+
+interface SnapshotTimes {
+  readonly alignmentMs: number
+  readonly syncMs: number
+  readonly capturedAt: number
+}
+
 /** A turn of work: long enough to be efficient, short enough for orders and credits to get through. */
 const turnMs = 8
 const tickMs = 50
@@ -115,6 +137,9 @@ export class SubtaskActor {
   private readonly outs = new Map<ChannelId, ChannelOut>()
   private readonly outputs = new Map<string, Output>()
   private readonly listeners: CheckpointListeners
+  private loop: LoopLog | undefined
+  /** Snapshots of a loop's head that wait for their barrier to come round. */
+  private readonly round = new Map<Epoch, Round>()
   private restoredFrom: SubtaskState['restoredFrom']
   private head: Head | undefined
   private source: SourceHead | undefined
@@ -304,6 +329,9 @@ export class SubtaskActor {
       keyGroups: this.subtask.keyGroups,
       sections: [
         ...this.chain.members.flatMap(sectionsOf),
+        ...(this.chain.inputs.some(edge => edge.isFeedback)
+          ? [{ kind: 'loop', operator: this.chain.id } as const]
+          : []),
         { kind: 'output', operator: deadLetters },
       ],
     })
@@ -419,7 +447,7 @@ export class SubtaskActor {
   private async openHead(snapshot: Snapshot | undefined): Promise<E.Either<StreamError, void>> {
     const first = this.chain.members[0]
     if (first?.type !== 'source') {
-      this.mailbox = this.makeMailbox()
+      this.mailbox = this.makeMailbox(snapshot?.loops.get(this.chain.id) ?? [])
       this.head = this.mailbox
       return E.right(undefined)
     }
@@ -476,9 +504,28 @@ export class SubtaskActor {
     }
   }
 
-  private makeMailbox(): Mailbox {
+  private makeLoop(feedback: readonly MailboxInput[], restored: readonly unknown[]): MailboxLoop {
+    const { program } = this
+    invariant(program !== undefined, 'plan', this.id)
+    const log = new LoopLog(feedback.map(({ channel }) => channel))
+    this.loop = log
+    return {
+      log,
+      restored,
+      receive: record => program.receive(record, undefined, 0),
+      onReturned: ({ epoch, records }) => {
+        const round = this.round.get(epoch)
+        this.round.delete(epoch)
+        round?.onReturned(records)
+      },
+    }
+  }
+
+  private makeMailbox(looped: readonly unknown[]): Mailbox {
     const { plan, generation, ports, restore } = this.options
     const inputs = this.chain.inputs.flatMap(edge => this.inputsOf(edge))
+    const feedback = inputs.filter(({ isFeedback }) => isFeedback)
+    const loop = feedback.length === 0 ? undefined : this.makeLoop(feedback, looped)
     const end = ports.bus.subscribe(creditRequestSubject(plan.job, generation, this.id), payload =>
       this.mailbox?.answerCreditRequest(new TextDecoder().decode(payload)),
     )
@@ -489,6 +536,7 @@ export class SubtaskActor {
       inputs,
       mode: plan.graph.checkpoint?.mode ?? 'exactly-once',
       restored: restore?.epoch ?? 0,
+      loop,
       limits: plan.graph.limits,
       log: ports.log,
       codec: ports.codec,
@@ -523,6 +571,7 @@ export class SubtaskActor {
         return {
           channel,
           subject: channelSubject(plan.job, generation, edge.index, from, this.id),
+          isFeedback: edge.isFeedback,
           receive,
           sendCredit: number => ports.bus.send(credits, encoder.encode(`${number} ${channel}`)),
         }
@@ -655,29 +704,62 @@ export class SubtaskActor {
     const startedAt = scheduler.now()
     for (const out of this.outs.values()) out.barrier(epoch, final, triggeredAt)
     for (const output of this.outputs.values()) output.prepare(epoch)
+    this.loop?.begin(epoch)
     const captured: CapturedState<unknown>[] = []
     // What keeps nothing by key has nothing to leave out.
     const base = this.isIncremental && this.states.size > 0 ? baseOf(this.increments) : undefined
     const sections = this.capture(captured, epoch, base)
     const capturedAt = scheduler.now()
+    const release = (): void => {
+      for (const state of captured) state.release()
+    }
+    const times = { alignmentMs, syncMs: capturedAt - startedAt, capturedAt }
+    if (this.loop === undefined) this.store({ epoch, sections, base, looped: 0 }, times, release)
+    else this.awaitRound(epoch, sections, base, times, release)
+  }
+
+  /** A loop's head writes its snapshot when the barrier is back, together with what came before it. */
+  private awaitRound(
+    epoch: Epoch,
+    sections: readonly SectionInput[],
+    base: PartRef | undefined,
+    times: SnapshotTimes,
+    release: () => void,
+  ): void {
+    const operator = this.chain.id
+    const onReturned = (records: readonly unknown[]): void => {
+      const loop: SectionInput = { kind: 'loop', operator, records }
+      const looped = records.length
+      this.store({ epoch, sections: [...sections, loop], base, looped }, times, release)
+    }
+    this.round.set(epoch, { onReturned, release })
+  }
+
+  /** Encodes what was captured, writes it and reports it; `release` is called at the end of that. */
+  private store(
+    { epoch, sections, base, looped }: Captured,
+    { alignmentMs, syncMs, capturedAt }: SnapshotTimes,
+    release: () => void,
+  ): void {
     const job = this.beginEncoding(epoch)
+    // Not before: what is held back would not come round.
     const letGo = this.holdBack()
     void writeSnapshot({ ...this.options, subtask: this.subtask, epoch, sections, base, job })
       .then(part => {
         if (this.disposed || job.cancelled) return
         this.encoding.delete(epoch)
-        const asyncMs = scheduler.now() - capturedAt
+        const asyncMs = this.options.ports.scheduler.now() - capturedAt
         if (E.isLeft(part)) this.declines.push({ epoch, reason: part.left.message })
         else {
-          const syncMs = capturedAt - startedAt
-          this.reports.push({ part: part.right, alignmentMs, syncMs, asyncMs })
-          this.increments = withPart(this.increments, part.right)
+          const { right } = part
+          this.reports.push({ part: right, alignmentMs, syncMs, asyncMs, looped })
+          this.increments = withPart(this.increments, right)
         }
         this.options.onChange()
       })
       .catch((thrown: unknown) => this.fail(errorOf(thrown), false))
       .finally(() => {
-        for (const state of captured) state.release()
+        release()
         letGo()
       })
   }
@@ -701,6 +783,11 @@ export class SubtaskActor {
   }
 
   private giveUp(which: (epoch: Epoch) => boolean): void {
+    for (const [epoch, { release }] of this.round) {
+      if (!which(epoch)) continue
+      release()
+      this.round.delete(epoch)
+    }
     for (const [epoch, job] of this.encoding) {
       if (!which(epoch)) continue
       job.cancelled = true

@@ -29,6 +29,7 @@ const types = {
     'ErrorPolicy',
     'IterableSource',
     'IterableSourceOptions',
+    'IterateOptions',
     'JetStreamSink',
     'JetStreamSinkOptions',
     'JetStreamSource',
@@ -60,6 +61,7 @@ const types = {
     'Stream',
     'StreamDoesNotFit',
     'Vertex',
+    'When',
   ],
   'sluice/actors': [
     'EmbeddedServers',

@@ -13,6 +13,7 @@
  *   K6. No periodic trigger sooner than `minPauseMs` after a completion; no final one sooner than
  *       `finalRetryMs` after one that came to nothing. One by hand waits for neither.
  *   K7. A request by hand is served by an attempt that begins after it came, or by the final one.
+ *   K8. A checkpoint that holds records of a loop is not the final one, whatever it was begun as.
  */
 import { invariant } from '../invariant.js'
 import type { Epoch, Generation, SubtaskId } from './ids.js'
@@ -328,10 +329,15 @@ const commitNext = (
   if (state.pending.some(p => p.committing)) return [state, effects]
   const attempt = state.pending.find(p => p.reports.size >= state.subtasks.size) // K3
   if (attempt === undefined) return [state, effects]
-  const checkpoint: PendingCheckpoint = { ...attempt, committing: true }
+  const final = attempt.final && !isLooping(attempt) // K8
+  const checkpoint: PendingCheckpoint = { ...attempt, final, committing: true }
   const parts = [...attempt.reports.values()].map(r => r.part)
   return [replace(state, checkpoint), [...effects, { type: 'commit', checkpoint, parts }]]
 }
+
+/** Whether records were on their way round a loop. */
+const isLooping = ({ reports }: PendingCheckpoint): boolean =>
+  [...reports.values()].some(({ looped }) => looped > 0)
 
 const complete = (state: CheckpointState, epoch: Epoch, now: number): CheckpointStep => {
   const attempt = state.pending.find(p => p.epoch === epoch)
@@ -347,6 +353,7 @@ const complete = (state: CheckpointState, epoch: Epoch, now: number): Checkpoint
     completed: epoch,
     lastCompletedAt: now,
     finalCompleted: attempt.final ? epoch : state.finalCompleted,
+    finalDueAt: isLooping(attempt) ? now + finalRetryMs : state.finalDueAt,
   }
   const bytes = [...attempt.reports.values()].reduce((sum, r) => sum + r.part.bytes, 0)
   const effects: CheckpointEffect[] = [

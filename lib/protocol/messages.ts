@@ -20,6 +20,8 @@ export const Report = t.readonly(
     alignmentMs: t.number,
     syncMs: t.number,
     asyncMs: t.number,
+    /** Records in it that were on their way round a loop: the job has not come to its end. */
+    looped: t.number,
   }),
 )
 export type Report = t.TypeOf<typeof Report>

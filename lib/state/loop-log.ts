@@ -53,7 +53,7 @@ export class LoopLog {
     for (const log of this.#open) if (log.epoch <= epoch) log.awaited.delete(channel)
     const whole = this.#open.filter(({ awaited }) => awaited.size === 0)
     this.#open = this.#open.filter(({ awaited }) => awaited.size > 0)
-    return whole
+    return whole.map(({ epoch: of, records }) => ({ epoch: of, records }))
   }
 
   /** A checkpoint was given up. */
