@@ -110,7 +110,7 @@ const help = async (...args: readonly string[]): Promise<string> =>
 test('the table of commands names all of them with their options', async t => {
   const commands = [...(await help()).matchAll(/^ {2}([a-z]+) \[options\]/gm)].map(m => m[1] ?? '')
   t.true(commands.length >= 6)
-  const common = ['--help', '--json', '--verbose']
+  const common = ['--help', '--json', '--verbose', '--config']
   for (const command of commands) {
     const options = [...(await help(command)).matchAll(/^ {2}(?:-\w, )?(--[a-z-]+)/gm)].map(
       m => m[1] ?? '',

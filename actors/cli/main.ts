@@ -1,8 +1,11 @@
 #!/usr/bin/env node
 /** The `sluice` command. */
 import { Command, InvalidArgumentError, Option } from 'commander'
+import * as E from 'fp-ts/lib/Either.js'
 import type { Servers } from '../deploy.js'
 import { exitCodes } from '../ipc.js'
+import { configVariable, loadConfiguration } from '../load-configuration.js'
+import { configCommand } from './config.js'
 import { devCommand, upCommand } from './jobs.js'
 import { makePrinter, type Printer } from './output.js'
 import { cancelCommand, statusCommand } from './questions.js'
@@ -11,6 +14,7 @@ import { coordinatorCommand, workerCommand } from './roles.js'
 interface Common {
   readonly json?: boolean
   readonly verbose?: boolean
+  readonly config?: string
 }
 interface Addresses {
   readonly nats: string
@@ -56,6 +60,30 @@ const command = (name: string, description: string): Command =>
     .description(description)
     .option('--json', 'print one JSON object a line')
     .option('--verbose', 'say more')
+    .addOption(new Option('--config <file>', 'configuration file').env(configVariable))
+
+/** Where servers are that neither the command line nor the environment names. */
+const useConfiguredServers = async (command: Command): Promise<void> => {
+  const options = command.opts<Common>()
+  // For all that this process starts, too.
+  if (options.config !== undefined) process.env[configVariable] = options.config
+  const given = [nats, redis].filter(option => command.options.includes(option))
+  const open = given.filter(
+    option => command.getOptionValueSource(option.attributeName()) === 'default',
+  )
+  if (open.length === 0) return
+  const layers = await loadConfiguration()
+  if (E.isLeft(layers)) {
+    printerOf(options).error(layers.left)
+    process.exit(exitCodes.invalid)
+  }
+  const { natsUrl, redisUrl } = layers.right.file?.values ?? {}
+  for (const option of open) {
+    const url = option === nats ? natsUrl : redisUrl
+    if (url !== undefined) command.setOptionValueWithSource(option.attributeName(), url, 'config')
+  }
+}
+program.hook('preAction', (_, command) => useConfiguredServers(command))
 
 /** Sockets and threads that are still closing must not hold an ended command. */
 const exit = async (code: Promise<number>): Promise<void> => {
@@ -115,6 +143,10 @@ command('status [job]', 'show what is known of a job, or of all jobs')
   .action((job: string | undefined, options: Common & Addresses) =>
     exit(statusCommand(job, options.redis, printerOf(options))),
   )
+
+command('config [job]', 'show the settings of a job, or of all, and where each comes from').action(
+  (job: string | undefined, options: Common) => exit(configCommand(job, printerOf(options))),
+)
 
 command('cancel <job>', 'end a job for good')
   .addOption(nats)

@@ -12,10 +12,11 @@ import { partDigest } from '../../lib/adapters/digest.js'
 import type { StreamError } from '../../lib/errors.js'
 import type { Job } from '../../lib/job/graph.js'
 import { type Plan, plan } from '../../lib/job/plan.js'
+import { restartOf } from '../../lib/job/restart.js'
 import { validate } from '../../lib/job/validate.js'
 import type { Digests } from '../../lib/ports/record-codec.js'
 import type { CoordinatorSettings, EndStatus, Note } from '../../lib/protocol/coordinator.js'
-import { exponentialDelay, noRestart, type RestartStrategy } from '../../lib/protocol/retry.js'
+import { noRestart, type RestartStrategy } from '../../lib/protocol/retry.js'
 import { MemoryBroker } from './memory-broker.js'
 import { memoryCodec } from './memory-codec.js'
 import { MemoryPostOffice, memoryControlBus } from './memory-control-bus.js'
@@ -47,6 +48,7 @@ export interface WorldOptions {
   readonly readingMs?: number
   /** Where chance comes from, for each process and each of its ways. Default: one source for all. */
   readonly draws?: (edge: string) => () => number
+  /** In the place of what the job asks for, if it is checkpointed. */
   readonly restart?: RestartStrategy
   readonly leaseMs?: number
   /** A request without an answer for so long has an unknown outcome. */
@@ -73,14 +75,6 @@ const wordMs = 15_000
 /** What a process has of the world. */
 export type Connection = ReturnType<JobWorld['connect']>
 
-const restart = exponentialDelay({
-  initialMs: 1_000,
-  maxMs: 60_000,
-  multiplier: 1.5,
-  jitter: 0.1,
-  resetAfterMs: 3_600_000,
-})
-
 /** What a supervisor tries again by itself. */
 const isPassing = ({ type }: StreamError): boolean => type === 'timed-out' || type === 'unavailable'
 
@@ -89,7 +83,7 @@ const settingsOf = (
   of: Plan,
   term: number,
   jobId: string,
-  strategy: RestartStrategy,
+  strategy: RestartStrategy | undefined,
 ): CoordinatorSettings => {
   const { checkpoint, limits, maxParallelism } = of.graph
   const sources = of.chains.filter(chain => chain.members[0]?.type === 'source')
@@ -112,7 +106,10 @@ const settingsOf = (
       timeoutMs: checkpoint?.timeoutMs ?? 600_000,
       maxConcurrent: 1,
     },
-    restart: checkpoint === undefined ? noRestart : strategy,
+    restart:
+      checkpoint === undefined && strategy !== undefined
+        ? noRestart
+        : (strategy ?? restartOf(of.graph)),
     heartbeatTimeoutMs: limits.heartbeatTimeoutMs,
     stallTimeoutMs: limits.stallTimeoutMs,
     deployTimeoutMs: 120_000,
@@ -307,7 +304,7 @@ export class JobWorld {
       claim,
       run: 'run',
       leaseMs,
-      settings: settingsOf(of, claim.term, claim.jobId, this.#options.restart ?? restart),
+      settings: settingsOf(of, claim.term, claim.jobId, this.#options.restart),
       ports,
       onNote: note => {
         this.notes.push(note)
