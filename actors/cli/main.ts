@@ -2,6 +2,7 @@
 /** The `sluice` command. */
 import { Command, InvalidArgumentError, Option } from 'commander'
 import * as E from 'fp-ts/lib/Either.js'
+import { defaultServers } from '../../lib/job/configuration.js'
 import type { Servers } from '../deploy.js'
 import { exitCodes } from '../ipc.js'
 import { configVariable, loadConfiguration } from '../load-configuration.js'
@@ -26,10 +27,10 @@ interface Fresh {
 
 const nats = new Option('--nats <url>', 'where NATS is')
   .env('NATS_URL')
-  .default('nats://127.0.0.1:4222')
+  .default(defaultServers.natsUrl)
 const redis = new Option('--redis <url>', 'where Redis is')
   .env('REDIS_URL')
-  .default('redis://127.0.0.1:6379')
+  .default(defaultServers.redisUrl)
 const fresh = new Option(
   '--fresh',
   "give up the job's stored state and start from nothing",
@@ -68,19 +69,21 @@ const useConfiguredServers = async (command: Command): Promise<void> => {
   // For all that this process starts, too.
   if (options.config !== undefined) process.env[configVariable] = options.config
   const given = [nats, redis].filter(option => command.options.includes(option))
-  const open = given.filter(
-    option => command.getOptionValueSource(option.attributeName()) === 'default',
-  )
+  // An empty variable says nothing.
+  const open = given.filter(option => {
+    const name = option.attributeName()
+    return command.getOptionValueSource(name) === 'default' || command.getOptionValue(name) === ''
+  })
   if (open.length === 0) return
   const layers = await loadConfiguration()
   if (E.isLeft(layers)) {
     printerOf(options).error(layers.left)
     process.exit(exitCodes.invalid)
   }
-  const { natsUrl, redisUrl } = layers.right.file?.values ?? {}
+  const { natsUrl, redisUrl } = { ...defaultServers, ...layers.right.file?.values }
   for (const option of open) {
     const url = option === nats ? natsUrl : redisUrl
-    if (url !== undefined) command.setOptionValueWithSource(option.attributeName(), url, 'config')
+    command.setOptionValueWithSource(option.attributeName(), url, 'config')
   }
 }
 program.hook('preAction', (_, command) => useConfiguredServers(command))

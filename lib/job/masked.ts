@@ -1,6 +1,6 @@
 /** The address of a server, safe to show. */
 
-const login = /^([a-z][a-z0-9+.-]*:\/\/)?(.*)@/is
+const login = /^(\s*[a-z][a-z0-9+.-]*:\/\/)?(.*)@/is
 
 /**
  * Addresses without what proves who one is: the password, or a user's name without one, which may

@@ -6,7 +6,7 @@ import * as t from 'io-ts'
 import { actor, iterable, jetstream } from '../../lib/index.js'
 import type { AnyActor, Edge, Job, Vertex } from '../../lib/job/graph.js'
 import { defaultLimits, type Limits } from '../../lib/job/limits.js'
-import { filledCheckpoint } from '../../lib/job/settings.js'
+import { filledCheckpoint, type RestartOptions } from '../../lib/job/settings.js'
 import type { Prng } from '../support/prng.js'
 import { between, drawsAt, hashText, mix, pick, pickWeighted } from './draws.js'
 import { type Item, Item as ItemCodec, idOf, nothingSeen, Seen } from './record.js'
@@ -51,6 +51,8 @@ export interface Shape {
   readonly intervalMs: number
   readonly timeoutMs: number
   readonly mailboxStorage: 'memory' | 'file'
+  /** Never one that gives up; undefined: growing delays, short ones. */
+  readonly restart?: RestartOptions | undefined
   /** Whether all sinks write into one stream. */
   readonly sinksShare: boolean
   readonly limits: Limits
@@ -88,6 +90,7 @@ export const drawShape = (seed: number): Shape => {
     // In a small job a checkpoint may time out before a lost order is given again: the next one meets it.
     timeoutMs: pick(random, nodes.length > 5 ? [300, 600, 1_500] : [100, 100, 300, 1_500]),
     mailboxStorage: random.chance(0.8) ? 'memory' : 'file',
+    restart: drawRestart(drawsAt(seed, 'restart')),
     sinksShare: random.chance(0.3),
     limits: {
       ...defaultLimits,
@@ -106,6 +109,14 @@ export const drawShape = (seed: number): Shape => {
       supersededTtlMs: pick(random, [50, 500, 5_000]),
     },
   }
+}
+
+const drawRestart = (random: Prng): RestartOptions | undefined => {
+  if (random.chance(0.6)) return undefined
+  const delayMs = pick(random, [5, 50, 150])
+  return random.chance(0.5)
+    ? { type: 'fixed-delay', attempts: 1_000_000, delayMs }
+    : { type: 'failure-rate', maxFailures: 1_000, perMs: 500, delayMs }
 }
 
 const drawSource = (random: Prng, node: number, bounded: boolean): SourceShape => {
@@ -275,7 +286,7 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       return { type: 'keyed', ...ends, keyOf }
     }),
   )
-  const { intervalMs, timeoutMs, mode, limits, mailboxStorage } = shape
+  const { intervalMs, timeoutMs, mode, limits, mailboxStorage, restart } = shape
   return {
     type: 'job',
     graph: {
@@ -284,7 +295,7 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       edges,
       maxParallelism: 16,
       checkpoint: filledCheckpoint({ intervalMs, mode, timeoutMs }),
-      settings: {},
+      settings: restart === undefined ? {} : { restart },
       durability: 'process-crash',
       mailboxStorage,
       limits,

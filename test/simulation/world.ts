@@ -41,6 +41,13 @@ const namesLoss =
 const interruptionShare = 0.02
 const interruptionMs = 5
 const encoder = new TextEncoder()
+const shortDelays = exponentialDelay({
+  initialMs: 10,
+  maxMs: 200,
+  multiplier: 1.5,
+  jitter: 0.1,
+  resetAfterMs: 1_000,
+})
 
 export class SimWorld {
   readonly job: JobWorld
@@ -69,13 +76,7 @@ export class SimWorld {
         const draws = drawsAt(seed, edge)
         return () => draws.next()
       },
-      restart: exponentialDelay({
-        initialMs: 10,
-        maxMs: 200,
-        multiplier: 1.5,
-        jitter: 0.1,
-        resetAfterMs: 1_000,
-      }),
+      ...(shape.restart === undefined ? { restart: shortDelays } : {}),
       leaseMs: 600,
       requestTimeoutMs: 200,
       respawnMs: 20,
