@@ -79,7 +79,7 @@ export const drawShape = (seed: number): Shape => {
     node.kind === 'source' ? [drawSource(random, index, bounded)] : [],
   )
   const heartbeatMs = pick(random, [150, 300])
-  const frameBytesMax = pick(random, [128, 512, 2_048])
+  const frameBytesMax = pick(random, [128, 128, 512, 2_048])
   return {
     name: pick(random, ['sim', 'a job', 'job.*>']),
     nodes,
@@ -96,11 +96,11 @@ export const drawShape = (seed: number): Shape => {
       ...defaultLimits,
       frameBytesMax,
       // The small ones fill up, so that writers are held back and credits matter.
-      channelBytesMax: pick(random, [2 * frameBytesMax, 4_096, 16_384]),
+      channelBytesMax: pick(random, [2 * frameBytesMax, 2 * frameBytesMax, 4_096, 16_384]),
       // The short ones run out while an ack is on its way, so that frames are stored twice.
       ackTimeoutMs: pick(random, [20, 100, 300]),
       // A channel must go on by itself: where a stall is noticed only after the end, nothing else helps.
-      channelStallTimeoutMs: pick(random, [5_000, 30_000]),
+      channelStallTimeoutMs: pick(random, [5_000, 30_000, 30_000]),
       chunkBytesMax: pick(random, [256, 4_096, 65_536]),
       heartbeatMs,
       heartbeatTimeoutMs: heartbeatMs * between(random, 3, 6),
