@@ -26,7 +26,10 @@ export const configCommand = async (
   const { values, file: path } = settings.right
   const shown = values.map(shownValue)
   const config = Object.fromEntries(
-    shown.map(({ key, value, from }) => [key, { value: value ?? null, from }]),
+    shown.map(({ key, value, from }) => {
+      const note = value === undefined ? undefined : idle.get(key)
+      return [key, { value: value ?? null, from, ...(note === undefined ? {} : { note }) }]
+    }),
   )
   printer.result({ file: path ?? null, config }, textOf(shown, path))
   return exitCodes.ok
@@ -46,6 +49,12 @@ const ofJob = async (file: string): Promise<E.Either<StreamError, Settings>> => 
     : E.right({ values: loaded.right.settings, file: loaded.right.file })
 }
 
+/** Settings that nothing acts on yet, and why. */
+const idle: ReadonlyMap<string, string> = new Map([
+  ['savepointsFolder', 'no effect yet: there are no savepoints'],
+  ['localRecoveryFolders', 'no effect yet: copies are kept in memory'],
+])
+
 const addresses = new Set(['natsUrl', 'redisUrl'])
 
 const shownValue = ({ key, value, from }: ConfiguredValue): ConfiguredValue => ({
@@ -55,7 +64,11 @@ const shownValue = ({ key, value, from }: ConfiguredValue): ConfiguredValue => (
 })
 
 const textOf = (values: readonly ConfiguredValue[], path: string | undefined): string => {
-  const rows = values.map(({ key, value, from }) => [key, valueText(value), originText(from)])
+  const rows = values.map(({ key, value, from }) => {
+    const note = value === undefined ? undefined : idle.get(key)
+    const origin = originText(from)
+    return [key, valueText(value), note === undefined ? origin : `${origin} (${note})`]
+  })
   const width = (column: number): number => Math.max(...rows.map(row => row[column]?.length ?? 0))
   const [keys, texts] = [width(0), width(1)]
   return [

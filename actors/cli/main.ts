@@ -68,11 +68,14 @@ const useConfiguredServers = async (command: Command): Promise<void> => {
   const options = command.opts<Common>()
   // For all that this process starts, too.
   if (options.config !== undefined) process.env[configVariable] = options.config
-  const given = [nats, redis].filter(option => command.options.includes(option))
-  // An empty variable says nothing.
-  const open = given.filter(option => {
+  // Whoever started this process has decided already.
+  if (process.send !== undefined) return
+  const open = command.options.filter(option => {
     const name = option.attributeName()
-    return command.getOptionValueSource(name) === 'default' || command.getOptionValue(name) === ''
+    if (name !== 'nats' && name !== 'redis') return false
+    const value: unknown = command.getOptionValue(name)
+    // An empty variable says nothing.
+    return value === undefined || value === '' || command.getOptionValueSource(name) === 'default'
   })
   if (open.length === 0) return
   const layers = await loadConfiguration()
@@ -80,10 +83,11 @@ const useConfiguredServers = async (command: Command): Promise<void> => {
     printerOf(options).error(layers.left)
     process.exit(exitCodes.invalid)
   }
-  const { natsUrl, redisUrl } = { ...defaultServers, ...layers.right.file?.values }
+  const { natsUrl, redisUrl } = layers.right.file?.values ?? {}
   for (const option of open) {
-    const url = option === nats ? natsUrl : redisUrl
-    command.setOptionValueWithSource(option.attributeName(), url, 'config')
+    const name = option.attributeName()
+    const url: unknown = (name === 'nats' ? natsUrl : redisUrl) ?? option.defaultValue
+    if (url !== undefined) command.setOptionValueWithSource(name, url, 'config')
   }
 }
 program.hook('preAction', (_, command) => useConfiguredServers(command))

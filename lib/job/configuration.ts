@@ -132,18 +132,20 @@ const valuesIn = (
   const checkpoint = groupIn(layers, 'checkpoint', { intervalMs: undefined, ...checkpointDefaults })
   const isOn = isCheckpointed || valueAt(checkpoint, 'checkpoint.intervalMs') !== undefined
   const checkpointsFolder = single(layers, 'checkpointsFolder')
+  const redisUrl = single(layers, 'redisUrl', defaultServers.redisUrl)
+  const backend = redisUrl.value === undefined ? 'memory' : 'redis'
   return [
     ...checkpoint,
     ...typedIn(layers, 'restart', defaultRestart(isOn).type, restartDefaults),
     ...withFolder(
-      typedIn(layers, 'stateBackend', 'redis', stateBackendDefaults),
+      typedIn(layers, 'stateBackend', backend, stateBackendDefaults),
       checkpointsFolder,
     ),
     checkpointsFolder,
     single(layers, 'savepointsFolder'),
     single(layers, 'localRecoveryFolders'),
     single(layers, 'natsUrl', defaultServers.natsUrl),
-    single(layers, 'redisUrl', defaultServers.redisUrl),
+    redisUrl,
     ...groupIn(layers, 'limits', { ...limits }),
   ]
 }

@@ -139,6 +139,15 @@ test('sluice config prints a line for each setting, and no password', async t =>
   t.notRegex(stdout, /secret/)
 })
 
+test('a folder that nothing uses yet is shown as such', async t => {
+  const folder = await folderWith(t, { 'sluice.config.json': { savepointsFolder: 's' } })
+  const { stdout } = await runCli(t, ['config'], { folder })
+  t.regex(stdout, /^savepointsFolder +.*\/s +file .*\(no effect yet: there are no savepoints\)$/m)
+  const list = { SLUICE_LOCAL_RECOVERY_FOLDERS: 'a,b' }
+  const { config } = await configOf(t, [], { folder, env: list })
+  t.like(config.localRecoveryFolders, { value: [join(folder, 'a'), join(folder, 'b')] })
+})
+
 test('every problem of a file is told with its path, what was expected, what is there and what to do', async t => {
   const folder = await folderWith(t, {
     'sluice.config.json': {
