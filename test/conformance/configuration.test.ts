@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import * as E from 'fp-ts/lib/Either.js'
 import * as codec from 'io-ts'
+import { type JobEvent, startJob } from '../../actors/index.js'
 import {
   assertPlain,
   type CliOptions,
@@ -356,6 +357,25 @@ test.serial('the workers of a job have the settings of the file, too', async t =
   })
   t.is(code, 1)
   t.regex(stdout + stderr, /failed: (.|\n)*sinkPendingBytesMax/)
+})
+
+test.serial('a program names the file, for itself and every process of the job', async t => {
+  const { natsUrl, redisUrl } = await sharedServers()
+  const restart = { type: 'fixed-delay', attempts: 1, delayMs: 30 }
+  const folder = await folderWith(t, { 'named.json': { restart } })
+  const events: JobEvent[] = []
+  const running = await startJob({
+    jobFile: jobFile('throwing'),
+    natsUrl,
+    redisUrl,
+    config: join(folder, 'named.json'),
+    onEvent: event => events.push(event),
+  })
+  t.teardown(() => running.stop())
+  t.like(await running.outcome, { type: 'ended', status: 'failed' })
+  t.is(events.filter(event => event.type === 'note' && event.name === 'failed').length, 2)
+  const gone = startJob({ jobFile: jobFile('throwing'), natsUrl, redisUrl, config: 'gone.json' })
+  await t.throwsAsync(gone, { message: "there is no configuration file 'gone.json'" })
 })
 
 test.serial('what the command line and the environment say of servers beats the file', async t => {
