@@ -151,10 +151,6 @@ command('status [job]', 'show what is known of a job, or of all jobs')
     exit(statusCommand(job, options.redis, printerOf(options))),
   )
 
-command('config [job]', 'show the settings of a job, or of all, and where each comes from').action(
-  (job: string | undefined, options: Common) => exit(configCommand(job, printerOf(options))),
-)
-
 command('cancel <job>', 'end a job for good')
   .addOption(nats)
   .addOption(redis)
@@ -163,5 +159,9 @@ command('cancel <job>', 'end a job for good')
     const { redis: redisUrl, nats: natsUrl, timeoutMs } = options
     return exit(cancelCommand(job, { redisUrl, natsUrl, timeoutMs }, printerOf(options)))
   })
+
+command('config [job]', 'show the settings of a job, or of all, and where each comes from').action(
+  (job: string | undefined, options: Common) => exit(configCommand(job, printerOf(options))),
+)
 
 await program.parseAsync()

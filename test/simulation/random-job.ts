@@ -50,6 +50,8 @@ export interface Shape {
   readonly bounded: boolean
   readonly intervalMs: number
   readonly timeoutMs: number
+  /** Whether snapshots hold changes only. Left out: not. */
+  readonly incremental?: boolean
   readonly mailboxStorage: 'memory' | 'file'
   /** Never one that gives up; undefined: growing delays, short ones. */
   readonly restart?: RestartOptions | undefined
@@ -89,6 +91,7 @@ export const drawShape = (seed: number): Shape => {
     intervalMs: pick(random, [20, 50, 100, 200]),
     // In a small job a checkpoint may time out before a lost order is given again: the next one meets it.
     timeoutMs: pick(random, nodes.length > 5 ? [300, 600, 1_500] : [100, 100, 300, 1_500]),
+    incremental: drawsAt(seed, 'incremental').chance(0.4),
     mailboxStorage: random.chance(0.8) ? 'memory' : 'file',
     restart: drawRestart(drawsAt(seed, 'restart')),
     sinksShare: random.chance(0.3),
@@ -105,6 +108,7 @@ export const drawShape = (seed: number): Shape => {
       heartbeatMs,
       heartbeatTimeoutMs: heartbeatMs * between(random, 3, 6),
       stallTimeoutMs: 10_000,
+      incrementalChainMax: drawsAt(seed, 'chain').chance(0.5) ? 3 : 10,
       historyMax: 10,
       supersededTtlMs: pick(random, [50, 500, 5_000]),
     },
@@ -286,7 +290,15 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       return { type: 'keyed', ...ends, keyOf }
     }),
   )
-  const { intervalMs, timeoutMs, mode, limits, mailboxStorage, restart } = shape
+  const {
+    intervalMs,
+    timeoutMs,
+    mode,
+    incremental = false,
+    restart,
+    limits,
+    mailboxStorage,
+  } = shape
   return {
     type: 'job',
     graph: {
@@ -294,11 +306,12 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       vertices,
       edges,
       maxParallelism: 16,
-      checkpoint: filledCheckpoint({ intervalMs, mode, timeoutMs }),
+      checkpoint: filledCheckpoint({ intervalMs, mode, timeoutMs, incremental }),
       settings: restart === undefined ? {} : { restart },
       durability: 'process-crash',
       mailboxStorage,
-      limits,
+      // A run that was kept knows nothing of limits that came later.
+      limits: { ...defaultLimits, ...limits },
     },
   }
 }
