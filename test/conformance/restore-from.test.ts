@@ -54,7 +54,7 @@ const up = async (t: ExecutionContext, settings: Settings, ...args: readonly str
   startCli(t, ['up', counts, '--json', ...args], { servers: await sharedServers(), settings })
 
 /** A job that has put out 300 records, and was canceled; its checkpoints are kept. */
-const canceledJob = async (t: ExecutionContext, more: Readonly<Record<string, number>> = {}) => {
+const canceledJob = async (t: ExecutionContext, more: Readonly<Record<string, string>> = {}) => {
   const servers = await sharedServers()
   const settings = settingsOf(more)
   const nats = await openNats(t, servers.natsUrl)
@@ -108,18 +108,25 @@ const putOut = async (t: ExecutionContext, cli: Cli, stream: string, records: nu
   t.is((await exitOf(cli)).code, 0)
 }
 
-test.serial('a new job goes on where the old one was, exactly once', async t => {
-  const { settings, nats, redis, kept } = await canceledJob(t)
-  await publish(nats, settings.IN, texts(more(300, 600)))
-  const next = { ...settings, JOB: uniqueName('next') }
-  await putOut(t, await up(t, next, '--from', settings.JOB), settings.OUT, 600)
-  await assertCounted(t, nats, settings.OUT, numbers(600))
-  const [newest] = kept
-  const ids = await historyIds(t, next.JOB)
-  t.is(Math.min(...ids), (newest?.epoch ?? 0) + 1)
-  t.not(await redis.hget(metaKey(next.JOB), 'jobId'), newest?.jobId)
-  await assertUntouched(t, redis, kept)
-})
+for (const incremental of ['no', 'yes']) {
+  const kind = incremental === 'yes' ? 'incremental ' : ''
+  test.serial(`a new job goes on from ${kind}checkpoints of another, exactly once`, async t => {
+    const { settings, nats, redis, kept } = await canceledJob(t, { INCREMENTAL: incremental })
+    const [newest] = kept
+    t.is(
+      newest?.parts.some(part => part.bases !== undefined),
+      incremental === 'yes',
+    )
+    await publish(nats, settings.IN, texts(more(300, 600)))
+    const next = { ...settings, JOB: uniqueName('next') }
+    await putOut(t, await up(t, next, '--from', settings.JOB), settings.OUT, 600)
+    await assertCounted(t, nats, settings.OUT, numbers(600))
+    const ids = await historyIds(t, next.JOB)
+    t.is(Math.min(...ids), (newest?.epoch ?? 0) + 1)
+    t.not(await redis.hget(metaKey(next.JOB), 'jobId'), newest?.jobId)
+    await assertUntouched(t, redis, kept)
+  })
+}
 
 test.serial('one that writes elsewhere begins at the checkpoint that is named', async t => {
   const { settings, nats, redis, kept } = await canceledJob(t)

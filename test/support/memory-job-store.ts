@@ -11,7 +11,7 @@ import type {
   JobRecord,
   JobStore,
 } from '../../lib/ports/job-store.js'
-import type { Manifest, PartRef } from '../../lib/protocol/manifest.js'
+import { type Manifest, neededParts, type StoredPart } from '../../lib/protocol/manifest.js'
 import type { Answer } from './memory-broker.js'
 import type { ExpiringMap } from './memory-expiring-map.js'
 import { type JobMeta, type MemoryRedis, manifestKey, type Needs, partKey } from './memory-redis.js'
@@ -226,7 +226,7 @@ const takeJob = (
     redis.histories.persist(job)
     for (const manifest of keptManifests(redis, job, found.kept)) {
       redis.manifests.persist(manifestKey(job, manifest.epoch))
-      for (const part of manifest.parts) redis.parts.persist(partKey(job, part))
+      for (const part of neededParts(manifest)) redis.parts.persist(partKey(job, part))
     }
   }
   Object.assign(found, { status: 'restarting', reason: '', cancel: false, ended: 'no' })
@@ -244,7 +244,7 @@ const takeFrom = (
   if (!over) return E.right({ type: 'resumable', status: found.status })
   if ((found?.epoch ?? 0) >= from.epoch)
     return E.left(streamError('conflict', `the checkpoints of ${quoted(job)} have changed`))
-  const parts = request.partsElsewhere === true ? [] : from.parts
+  const parts = request.partsElsewhere === true ? [] : neededParts(from)
   const missing = missingParts(redis, job, parts)
   if (missing.length > 0)
     return E.left(streamError('missing', `the parts of ${missing.join(', ')} are not there`))
@@ -262,7 +262,7 @@ const copied = (manifest: Manifest): Manifest => JSON.parse(JSON.stringify(manif
 const missingParts = (
   redis: MemoryRedis,
   job: string,
-  parts: readonly PartRef[],
+  parts: readonly StoredPart[],
 ): readonly string[] =>
   parts
     .filter(part => {
@@ -322,7 +322,7 @@ const commit = (
     return E.right({ type: 'already-committed' })
   if (latest !== undefined && epoch <= latest) return E.right({ type: 'superseded', latest })
   const { numRetained = 1, partsElsewhere = false, supersededTtlMs } = options
-  const parts = partsElsewhere ? [] : manifest.parts
+  const parts = partsElsewhere ? [] : neededParts(manifest)
   const missing = missingParts(redis, job, parts)
   if (missing.length > 0) return E.right({ type: 'parts-missing', subtasks: missing })
   redis.manifests.set(manifestKey(job, epoch), copied(manifest))
@@ -331,8 +331,10 @@ const commit = (
   const falling = meta.kept.slice(staying.length)
   if (!partsElsewhere) {
     const needed = [manifest, ...keptManifests(redis, job, staying)]
-    const keys = new Set(needed.flatMap(other => other.parts.map(part => partKey(job, part))))
-    for (const part of keptManifests(redis, job, falling).flatMap(other => other.parts))
+    const keys = new Set(
+      needed.flatMap(other => neededParts(other).map(part => partKey(job, part))),
+    )
+    for (const part of keptManifests(redis, job, falling).flatMap(neededParts))
       if (!keys.has(partKey(job, part))) redis.parts.expire(partKey(job, part), supersededTtlMs)
   }
   for (const old of falling) redis.manifests.expire(manifestKey(job, old), supersededTtlMs)
@@ -380,7 +382,7 @@ const end = (
   redis.histories.expire(job, ttlMs)
   for (const manifest of keptManifests(redis, job, meta.kept)) {
     redis.manifests.expire(manifestKey(job, manifest.epoch), ttlMs)
-    for (const part of manifest.parts) redis.parts.expire(partKey(job, part), ttlMs)
+    for (const part of neededParts(manifest)) redis.parts.expire(partKey(job, part), ttlMs)
   }
   return E.right(undefined)
 }
