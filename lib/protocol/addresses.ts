@@ -80,6 +80,10 @@ export const coordinatorSubject = (job: string): string => `sluice.${token(job)}
 export const ordersSubject = (job: string, worker: WorkerId): string =>
   `sluice.${token(job)}.worker.${token(worker)}`
 
+/** Where somebody who asked the coordinator for a checkpoint hears its answers. */
+export const answerSubject = (job: string, request: string): string =>
+  `sluice.${token(job)}.answer.${token(request)}`
+
 /** The stream of a job's dead letters. */
 export const deadLetterStream = (job: string): string => `${jobStreamPrefix(job)}DEAD`
 
