@@ -67,6 +67,11 @@ export interface StartJobOptions {
   readonly config?: string
   /** Gives up the job's stored state and starts it from nothing. Default: false. */
   readonly fresh?: boolean
+  /**
+   * Starts a new job from a kept checkpoint: `<job>`, the newest that it keeps, or `<job>/<id>`. Nothing
+   * of that job is changed. Default: none.
+   */
+  readonly from?: string
   /** Told everything that happens. Default: nobody. */
   readonly onEvent?: (event: JobEvent) => void
 }
@@ -76,7 +81,7 @@ export interface StartJobOptions {
  * ran before goes on from its latest checkpoint. Rejects when the job file or a server cannot be used.
  */
 export const startJob = async (options: StartJobOptions): Promise<RunningJob> => {
-  const { jobFile, natsUrl, redisUrl, config, fresh = false, onEvent = () => {} } = options
+  const { jobFile, natsUrl, redisUrl, config, fresh = false, from, onEvent = () => {} } = options
   const environment = environmentWith(config)
   const plan = await loadJob(jobFile, environment)
   if (E.isLeft(plan)) throw new SluiceError(plan.left)
@@ -89,6 +94,7 @@ export const startJob = async (options: StartJobOptions): Promise<RunningJob> =>
     servers,
     environment,
     fresh,
+    from,
     onEvent,
   })
   supervisor.start()

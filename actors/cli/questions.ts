@@ -9,7 +9,8 @@ import { nudgeCoordinator } from '../nudges.js'
 import { type RequestedCheckpoint, requestCheckpoint } from '../request-checkpoint.js'
 import type { Printer } from './output.js'
 
-const unknownJob = (job: string): StreamError =>
+/** Nobody here knows the job. */
+export const unknownJob = (job: string): StreamError =>
   streamError('missing', `there is no job '${job}' in this Redis`, {
     next: "List the jobs with 'sluice status'; check --redis.",
   })

@@ -10,8 +10,13 @@ const part = {
   bytes: t.number,
 }
 
+/** Of a copy: the job, epoch and generation that the snapshot inside was written by. */
+const copy = t.partial({
+  origin: t.readonly(t.strict({ job: t.string, epoch: t.number, generation: t.number })),
+})
+
 /** Where one snapshot lies, and what it must verify against. */
-export const StoredPart = t.readonly(t.strict(part))
+export const StoredPart = t.readonly(t.exact(t.intersection([t.type(part), copy])))
 export type StoredPart = t.TypeOf<typeof StoredPart>
 
 /** Where one subtask's state lies: its newest snapshot, and what that one builds on. */
@@ -19,6 +24,7 @@ export const PartRef = t.readonly(
   t.exact(
     t.intersection([
       t.type(part),
+      copy,
       // Of a snapshot of changes: what they changed, oldest first.
       t.partial({ bases: t.readonlyArray(StoredPart) }),
     ]),
@@ -26,24 +32,54 @@ export const PartRef = t.readonly(
 )
 export type PartRef = t.TypeOf<typeof PartRef>
 
-/** A completed checkpoint: all snapshots of one barrier. Written by the commit script only. */
-export const Manifest = t.readonly(
+/** Where a checkpoint was copied from. */
+export const Origin = t.readonly(
   t.strict({
-    version: t.literal(1),
     job: t.string,
-    jobId: t.string,
     epoch: t.number,
-    generation: t.number,
-    maxParallelism: t.number,
-    /** Fingerprint of the job graph that wrote it. */
-    graph: t.string,
-    triggeredAt: t.number,
-    completedAt: t.number,
-    parts: t.readonlyArray(PartRef),
-    final: t.boolean,
+    /** What of the output prepared in it others may have published: up to which epoch, as which jobs. */
+    output: t.readonly(t.strict({ epoch: t.number, jobIds: t.readonlyArray(t.string) })),
   }),
 )
+export type Origin = t.TypeOf<typeof Origin>
+
+/** A completed checkpoint: all snapshots of one barrier. Written by the commit script only. */
+export const Manifest = t.readonly(
+  t.exact(
+    t.intersection([
+      t.type({
+        version: t.literal(1),
+        job: t.string,
+        jobId: t.string,
+        epoch: t.number,
+        generation: t.number,
+        maxParallelism: t.number,
+        /** Fingerprint of the job graph that wrote it. */
+        graph: t.string,
+        triggeredAt: t.number,
+        completedAt: t.number,
+        parts: t.readonlyArray(PartRef),
+        final: t.boolean,
+      }),
+      t.partial({
+        /** The checkpoint that this one is a copy of: what its job was started from. */
+        origin: Origin,
+      }),
+    ]),
+  ),
+)
 export type Manifest = t.TypeOf<typeof Manifest>
+
+/** Who wrote the snapshot that a part holds, and as what: a copy still says so in its header. */
+export const writtenAs = (
+  job: string,
+  part: StoredPart,
+): { readonly job: string; readonly part: StoredPart } => {
+  const { origin } = part
+  if (origin === undefined) return { job, part }
+  const { epoch, generation } = origin
+  return { job: origin.job, part: { ...part, epoch, generation } }
+}
 
 /** All that a checkpoint needs to be there, each part once. */
 export const neededParts = (manifest: Pick<Manifest, 'parts'>): readonly StoredPart[] => {

@@ -4,6 +4,7 @@ import type { Manifest } from '../../lib/protocol/manifest.js'
 import { commits, endings } from './checkpoints.js'
 import { counterexamples } from './counterexamples.js'
 import { type Fact, refusedEverywhere } from './facts.js'
+import { retained, starting } from './retained.js'
 import {
   acquire,
   begin,
@@ -28,6 +29,8 @@ export const jobStoreContract = (title: string, open: Open): void => {
   counters(fact)
   commits(fact)
   endings(fact)
+  retained(fact)
+  starting(fact)
   counterexamples(fact)
   views(fact)
 }
@@ -46,6 +49,7 @@ const ownership = (fact: Fact): void => {
       createdAt: 1_700_000_000_000,
       term: 1,
       generation: 0,
+      epoch: 0,
       graph: 'graph-1',
       latest: undefined,
       cancelRequested: false,

@@ -57,6 +57,7 @@ export const sometimes = [
   'lossy way',
   'worker lost by silence',
   'at least once: a record came twice',
+  'checkpoints kept after the end',
   'actor heard: completed',
   'actor heard: aborted',
   'restored from a local copy',

@@ -10,6 +10,7 @@ import {
   type CheckpointOptions,
   filledCheckpoint,
   type RestartOptions,
+  type Retention,
 } from '../../lib/job/settings.js'
 import type { Prng } from '../support/prng.js'
 import { between, drawsAt, hashText, mix, pick, pickWeighted } from './draws.js'
@@ -54,6 +55,9 @@ export interface Shape {
   readonly bounded: boolean
   readonly intervalMs: number
   readonly timeoutMs: number
+  /** Absent in old recordings: the defaults. */
+  readonly retention?: Retention
+  readonly numRetained?: number
   /** Left out in runs that were kept before it was drawn. */
   readonly snapshots?: Pick<CheckpointOptions, 'async' | 'localRecovery'>
   /** Whether snapshots hold changes only. Left out: not. */
@@ -92,6 +96,7 @@ export const drawShape = (seed: number): Shape => {
   )
   const heartbeatMs = pick(random, [150, 300])
   const frameBytesMax = pick(random, [128, 128, 512, 2_048])
+  const keeping = drawsAt(seed, 'retention')
   return {
     name: pick(random, ['sim', 'a job', 'job.*>']),
     nodes,
@@ -101,6 +106,8 @@ export const drawShape = (seed: number): Shape => {
     intervalMs: pick(random, [20, 50, 100, 200]),
     // In a small job a checkpoint may time out before a lost order is given again: the next one meets it.
     timeoutMs: pick(random, nodes.length > 5 ? [300, 600, 1_500] : [100, 100, 300, 1_500]),
+    retention: pick(keeping, ['none', 'delete-on-cancellation', 'retain-on-cancellation']),
+    numRetained: pick(keeping, [1, 1, 2, 3]),
     snapshots: drawSnapshots(seed),
     incremental: drawsAt(seed, 'incremental').chance(0.4),
     checkpointing: drawCheckpointing(drawsAt(seed, 'checkpointing')),
@@ -319,6 +326,7 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
   )
   const { intervalMs, timeoutMs, mode, limits, mailboxStorage } = shape
   const { incremental = false, checkpointing, restart } = shape
+  const { retention = 'none', numRetained = 1 } = shape
   return {
     type: 'job',
     graph: {
@@ -328,6 +336,7 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       maxParallelism: 16,
       checkpoint: filledCheckpoint({
         ...{ intervalMs, mode, timeoutMs, incremental, onCheckpointError: 'decline' },
+        ...{ retention, numRetained },
         ...checkpointing,
         ...shape.snapshots,
       }),

@@ -54,8 +54,17 @@ export const countingJob = () => {
 }
 
 export const parallelism = numberSetting('PARALLELISM', 2)
+const retentions = ['none', 'delete-on-cancellation', 'retain-on-cancellation'] as const
+const retention = retentions.find(name => name === setting('RETENTION', 'none')) ?? 'none'
+const reactions = ['fail', 'decline'] as const
+const onCheckpointError =
+  reactions.find(name => name === setting('ON_CHECKPOINT_ERROR', 'fail')) ?? 'fail'
 export const checkpoint = {
   intervalMs: numberSetting('INTERVAL_MS', 250),
+  timeoutMs: numberSetting('TIMEOUT_MS', 600_000),
+  retention,
+  onCheckpointError,
+  numRetained: numberSetting('NUM_RETAINED', 1),
   localRecovery: setting('LOCAL_RECOVERY', 'no') === 'yes',
   incremental: setting('INCREMENTAL', 'no') === 'yes',
 }
