@@ -1,0 +1,186 @@
+/**
+ * A job store whose parts are elsewhere: what it commits names parts that a keeper has.
+ *
+ *   verify the parts → commit, in the job store (the commit point, fenced) → remove what nobody names
+ *
+ * Invariants
+ *   PE1. Nothing is committed whose parts were not there, whole, a moment before; no part can go in that
+ *       moment, because it has most of its TTL left (P11) and only the sweep removes parts.
+ *   PE2. The sweep goes by what the job store says after the commit, never by what this process believes:
+ *       a crash, or an unknown outcome, before it loses nothing, and the next sweep removes the same (P5).
+ *   PE3. A checkpoint that may still be completed has a higher id than the newest one that the sweep saw:
+ *       whatever it may name is removed by its TTL only (P1, K4).
+ *   PE4. Where the job store has lost what it knew, nothing is removed.
+ */
+import * as E from 'fp-ts/lib/Either.js'
+import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
+import type { StreamError } from '../../errors.js'
+import type { Claim, CommitOutcome, JobStore } from '../../ports/job-store.js'
+import type { PartKeeper } from '../../ports/part-keeper.js'
+import type { Manifest, PartRef } from '../../protocol/manifest.js'
+
+/** What becomes of parts that cannot be removed: told, and tried again with the next checkpoint. */
+export type OnTrouble = (error: StreamError) => void
+
+/** A job store, and what goes on beside it. */
+export interface StoreWithParts extends JobStore {
+  /** Resolves when nothing is being removed. */
+  settled(): Promise<void>
+}
+
+type Work<A> = Promise<E.Either<StreamError, A>>
+
+/** How long a superseded part stays where no commit has said so yet. */
+const defaultSupersededTtlMs = 60_000
+
+/** The job store, with its parts at the keeper. */
+export const storeWithParts = (
+  store: JobStore,
+  keeper: PartKeeper,
+  /** What the job store is known by: its parts are not another one's. */
+  identity: string,
+  onTrouble: OnTrouble,
+): StoreWithParts => {
+  const sweeps = backgroundSweeps(store, keeper, onTrouble)
+  return {
+    ...store,
+    acquire: request => async () => {
+      const owned = await keeper.own(request.job, identity)()
+      return E.isLeft(owned) ? owned : store.acquire({ ...request, partsElsewhere: true })()
+    },
+    beginGeneration: claim => async () => {
+      // The end of the life before may have left the place.
+      const owned = await keeper.own(claim.job, identity)()
+      if (E.isLeft(owned)) return owned
+      const begun = await store.beginGeneration(claim)()
+      if (E.isRight(begun)) sweeps.start(claim, defaultSupersededTtlMs)
+      return begun
+    },
+    commit: (claim, manifest, options) => async () => {
+      const missing = await missingOf(store, keeper, claim, manifest)
+      if (E.isLeft(missing)) return missing
+      if (missing.right.length > 0) return unlessSettled(store, claim, manifest, missing.right)
+      const outcome = await store.commit(claim, manifest, { ...options, partsElsewhere: true })()
+      if (E.isRight(outcome) && isDone(outcome.right)) sweeps.start(claim, options.supersededTtlMs)
+      return outcome
+    },
+    end: (claim, status, options) => async () => {
+      const ended = await store.end(claim, status, options)()
+      // Not in the background: this process has nothing else to do and may be gone.
+      if (E.isRight(ended)) await sweepEnded(store, keeper, claim, options.ttlMs, onTrouble)
+      return ended
+    },
+    settled: sweeps.settled,
+  }
+}
+
+const isDone = ({ type }: CommitOutcome): boolean =>
+  type === 'committed' || type === 'already-committed'
+
+const missingOf = async (
+  store: JobStore,
+  keeper: PartKeeper,
+  { job }: Claim,
+  manifest: Manifest,
+): Work<readonly string[]> => {
+  const isCarried = manifest.parts.some(part => part.epoch !== manifest.epoch)
+  const kept: E.Either<StreamError, readonly Manifest[]> = isCarried
+    ? await store.checkpoints(job)()
+    : E.right([])
+  if (E.isLeft(kept)) return kept
+  return keeper.missing(job, manifest.parts, partsOf(kept.right))()
+}
+
+/** What the store would say first of all: a claim that is gone, or a commit that was made before. */
+const unlessSettled = async (
+  store: JobStore,
+  claim: Claim,
+  manifest: Manifest,
+  subtasks: readonly string[],
+): Work<CommitOutcome> => {
+  const record = await store.describe(claim.job)()
+  if (E.isLeft(record)) return record
+  const { right } = record
+  if (right === undefined || right.jobId !== claim.jobId) return E.right({ type: 'parts-missing', subtasks })
+  const { term, generation, latest } = right
+  if (term !== claim.term || generation !== manifest.generation)
+    return E.right({ type: 'fenced', term, generation })
+  if (latest !== undefined && manifest.epoch < latest.epoch)
+    return E.right({ type: 'superseded', latest: latest.epoch })
+  return E.right({ type: 'parts-missing', subtasks })
+}
+
+const partsOf = (manifests: readonly Manifest[]): readonly PartRef[] =>
+  manifests.flatMap(({ parts }) => parts)
+
+/** One sweep at a time; one that is asked for meanwhile follows, once. */
+const backgroundSweeps = (store: JobStore, keeper: PartKeeper, onTrouble: OnTrouble) => {
+  let running: Promise<void> | undefined
+  let next: (() => Promise<void>) | undefined
+  const run = async (first: () => Promise<void>): Promise<void> => {
+    for (let now: typeof next = first; now !== undefined; now = next) {
+      next = undefined
+      await now()
+    }
+    running = undefined
+  }
+  return {
+    start: (claim: Claim, supersededTtlMs: number): void => {
+      const sweep = async (): Promise<void> => {
+        const swept = await sweepOnce(store, keeper, claim, supersededTtlMs)
+        if (E.isLeft(swept)) onTrouble(swept.left)
+      }
+      if (running === undefined) running = run(sweep)
+      else next = sweep
+    },
+    settled: async (): Promise<void> => {
+      while (running !== undefined) await running
+    },
+  }
+}
+
+const sweepOnce = async (
+  store: JobStore,
+  keeper: PartKeeper,
+  { job, jobId }: Claim,
+  supersededTtlMs: number,
+): Work<number> => {
+  const checkpoints = await keptOf(store, job)
+  if (E.isLeft(checkpoints)) return checkpoints
+  const own = checkpoints.right.filter(manifest => manifest.jobId === jobId)
+  return keeper.sweep(job, {
+    parts: partsOf(checkpoints.right),
+    newest: own.reduce((newest, { epoch }) => Math.max(newest, epoch), 0),
+    supersededTtlMs,
+  })()
+}
+
+/** PE4: a record without its checkpoints is a failure of the store, and no reason to remove any. */
+const keptOf = async (store: JobStore, job: string): Work<readonly Manifest[]> => {
+  const kept = await store.checkpoints(job)()
+  if (E.isLeft(kept) || kept.right.length > 0) return kept
+  const record = await store.describe(job)()
+  return E.isLeft(record) ? record : kept
+}
+
+/** With a TTL nothing of this life is needed any more; what earlier ones have kept is theirs. */
+const sweepEnded = async (
+  store: JobStore,
+  keeper: PartKeeper,
+  claim: Claim,
+  ttlMs: number | undefined,
+  onTrouble: OnTrouble,
+): Promise<void> => {
+  const { job, jobId } = claim
+  const kept = await keptOf(store, job)
+  if (E.isLeft(kept)) return onTrouble(kept.left)
+  const stays = kept.right.filter(manifest => ttlMs === undefined || manifest.jobId !== jobId)
+  const works: readonly TaskEither<StreamError, unknown>[] = [
+    keeper.sweep(job, { parts: partsOf(stays), newest: Number.POSITIVE_INFINITY, supersededTtlMs: 0 }),
+    ...(stays.length === 0 ? [keeper.leave(job)] : []),
+  ]
+  for (const work of works) {
+    const done = await work()
+    if (E.isLeft(done)) return onTrouble(done.left)
+  }
+}
