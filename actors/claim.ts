@@ -142,7 +142,14 @@ const acquire = async (
   const outcome = await store.acquire({ job, run, leaseMs, graph, mustExist, now })()
   if (E.isLeft(outcome)) return outcome
   const { right } = outcome
-  return right.type === 'unknown' ? E.left(forgotten(job)) : E.right(right)
+  switch (right.type) {
+    case 'unknown':
+      return E.left(forgotten(job))
+    case 'resumable':
+      return E.left(running(job))
+    default:
+      return E.right(right)
+  }
 }
 
 /** A run that holds the job, as far as it was watched. */

@@ -25,6 +25,8 @@ export type AcquireOutcome =
   | { readonly type: 'held'; readonly run: string; readonly leaseMs: number }
   /** The caller expects the job to exist (`mustExist`), and the store does not know it (P10). */
   | { readonly type: 'unknown' }
+  /** The caller brought a checkpoint to start from, and the job has a life that may still go on. */
+  | { readonly type: 'resumable'; readonly status: JobStatus }
 
 /** All that the store knows of a job, but for its history. */
 export interface JobRecord {
@@ -35,6 +37,8 @@ export interface JobRecord {
   readonly createdAt: number
   readonly term: Term
   readonly generation: Generation
+  /** The highest checkpoint id that was given out; 0: none. */
+  readonly epoch: Epoch
   /** Fingerprint of the graph that ran last. */
   readonly graph: string
   readonly latest: Manifest | undefined
@@ -55,6 +59,20 @@ export type CommitOutcome =
   /** A higher or equal id was committed before: this one is too late. */
   | { readonly type: 'superseded'; readonly latest: Epoch }
 
+/** What one subtask took for a checkpoint, as it reported. */
+export interface SubtaskHistory {
+  readonly subtask: string
+  /** Size of its state, and how much of that it wrote. */
+  readonly bytes: number
+  readonly writtenBytes: number
+  /** First barrier to last. */
+  readonly alignmentMs: number
+  /** Capture, while no record is processed. */
+  readonly syncMs: number
+  /** Encoding and writing, beside the records. */
+  readonly asyncMs: number
+}
+
 /** What one finished attempt leaves in the job's bounded history. */
 export interface HistoryEntry {
   readonly epoch: Epoch
@@ -62,8 +80,38 @@ export interface HistoryEntry {
   readonly status: 'completed' | 'aborted'
   readonly triggeredAt: number
   readonly durationMs: number
+  /** Size of the state; of an aborted attempt, of what had been reported. */
   readonly bytes: number
+  /** How much of that was written for this checkpoint. Absent in old entries. */
+  readonly writtenBytes?: number
+  /** By subtask, those that reported. Absent in old entries. */
+  readonly subtasks?: readonly SubtaskHistory[]
   readonly reason?: string
+}
+
+/** What a commit does beside completing its checkpoint. */
+export interface CommitOptions {
+  /** Time to live of a checkpoint that falls out of the kept ones. */
+  readonly supersededTtlMs: number
+  /** Completed checkpoints that are kept without a TTL, this one included. Default 1. */
+  readonly numRetained?: number
+  /** Parts are not in this store: it neither checks, persists nor expires them. Default false. */
+  readonly partsElsewhere?: boolean
+  readonly history: HistoryEntry
+  readonly historyMax: number
+}
+
+/** What an end leaves behind. */
+export interface EndOptions {
+  readonly reason?: string
+  /** After it nothing is left, neither record nor checkpoints. Absent: all of it stays. */
+  readonly ttlMs?: number
+  /**
+   * Whether the next `acquire` goes on from the newest checkpoint, as long as it is there. Otherwise it
+   * starts afresh, and checkpoints that stay are there for new jobs to start from. Default: if there
+   * is no TTL.
+   */
+  readonly resumes?: boolean
 }
 
 /**
@@ -80,6 +128,14 @@ export interface JobStore {
     readonly graph: string
     readonly mustExist: boolean
     readonly now: number
+    /**
+     * The checkpoint of another job, or of an earlier life, that a new job starts from, as a checkpoint
+     * of this one: its epoch is above all that were given out, its parts are written already. The new
+     * job has it from its first instant. Its `jobId` is filled in here.
+     */
+    readonly from?: Manifest
+    /** Parts of `from` are not in this store. Default false. */
+    readonly partsElsewhere?: boolean
   }): TaskEither<StreamError, AcquireOutcome>
   /** Extends the lease. */
   renew(
@@ -100,16 +156,13 @@ export interface JobStore {
   allocate(claim: Claim, generation: Generation): TaskEither<StreamError, Epoch>
   /**
    * The commit point (P5): checks term, generation, id order and that every part exists whole; then swaps the
-   * pointer, removes the TTL of the manifest and its parts, and puts `supersededTtlMs` on the superseded checkpoint.
+   * pointer, removes the TTL of the manifest and its parts, and puts `supersededTtlMs` on the checkpoints
+   * that fall out of the newest `numRetained`, and on those of their parts that no kept one needs.
    */
   commit(
     claim: Claim,
     manifest: Manifest,
-    options: {
-      readonly supersededTtlMs: number
-      readonly history: HistoryEntry
-      readonly historyMax: number
-    },
+    options: CommitOptions,
   ): TaskEither<StreamError, CommitOutcome>
   /** Adds an aborted attempt to the history. */
   recordAborted(
@@ -118,18 +171,20 @@ export interface JobStore {
     historyMax: number,
   ): TaskEither<StreamError, void>
   setStatus(claim: Claim, status: JobStatus, reason?: string): TaskEither<StreamError, void>
-  /**
-   * Ends the job: terminal status, lease given up. With `ttlMs` every key of the job expires after that time;
-   * without it the newest completed checkpoint is kept for ever and may be resumed.
-   */
+  /** Ends the job: terminal status, lease given up. Parts kept elsewhere are left to their own store. */
   end(
     claim: Claim,
     status: 'finished' | 'canceled' | 'failed',
-    options: { readonly reason?: string; readonly ttlMs?: number },
+    options: EndOptions,
   ): TaskEither<StreamError, void>
   requestCancel(job: string): TaskEither<StreamError, 'requested' | 'unknown' | 'ended'>
   describe(job: string): TaskEither<StreamError, JobRecord | undefined>
   history(job: string): TaskEither<StreamError, readonly HistoryEntry[]>
+  /**
+   * The completed checkpoints that are kept, newest first: of the job's present or last life, then of
+   * earlier ones. Those of a job that ended with a TTL are here as long as they are there.
+   */
+  checkpoints(job: string): TaskEither<StreamError, readonly Manifest[]>
   list(): TaskEither<StreamError, readonly JobRecord[]>
   /** Facts about the store that decide whether it may hold checkpoints. */
   durability(): TaskEither<

@@ -2,33 +2,60 @@ import * as t from 'io-ts'
 
 /** Where one subtask's snapshot lies, and what it must verify against. */
 export const PartRef = t.readonly(
-  t.strict({
-    subtask: t.string,
-    epoch: t.number,
-    generation: t.number,
-    /** SHA-256 over the chunks' digests, hexadecimal. */
-    digest: t.string,
-    chunks: t.number,
-    bytes: t.number,
-  }),
+  t.exact(
+    t.intersection([
+      t.type({
+        subtask: t.string,
+        epoch: t.number,
+        generation: t.number,
+        /** SHA-256 over the chunks' digests, hexadecimal. */
+        digest: t.string,
+        chunks: t.number,
+        bytes: t.number,
+      }),
+      t.partial({
+        /** A copy: the job, epoch and generation that the snapshot inside was written by. */
+        origin: t.readonly(t.strict({ job: t.string, epoch: t.number, generation: t.number })),
+      }),
+    ]),
+  ),
 )
 export type PartRef = t.TypeOf<typeof PartRef>
 
 /** A completed checkpoint: all snapshots of one barrier. Written by the commit script only. */
 export const Manifest = t.readonly(
-  t.strict({
-    version: t.literal(1),
-    job: t.string,
-    jobId: t.string,
-    epoch: t.number,
-    generation: t.number,
-    maxParallelism: t.number,
-    /** Fingerprint of the job graph that wrote it. */
-    graph: t.string,
-    triggeredAt: t.number,
-    completedAt: t.number,
-    parts: t.readonlyArray(PartRef),
-    final: t.boolean,
-  }),
+  t.exact(
+    t.intersection([
+      t.type({
+        version: t.literal(1),
+        job: t.string,
+        jobId: t.string,
+        epoch: t.number,
+        generation: t.number,
+        maxParallelism: t.number,
+        /** Fingerprint of the job graph that wrote it. */
+        graph: t.string,
+        triggeredAt: t.number,
+        completedAt: t.number,
+        parts: t.readonlyArray(PartRef),
+        final: t.boolean,
+      }),
+      t.partial({
+        /** The checkpoint that this one is a copy of: what its job was started from. */
+        origin: t.readonly(t.strict({ job: t.string, jobId: t.string, epoch: t.number })),
+      }),
+    ]),
+  ),
 )
 export type Manifest = t.TypeOf<typeof Manifest>
+
+/** Who wrote the snapshot that a part holds, and as what: a copy still says so in its header. */
+export const writtenAs = (
+  job: string,
+  part: PartRef,
+): { readonly job: string; readonly part: PartRef } => {
+  const { origin } = part
+  if (origin === undefined) return { job, part }
+  const { epoch, generation } = origin
+  return { job: origin.job, part: { ...part, epoch, generation } }
+}

@@ -46,6 +46,7 @@ const ownership = (fact: Fact): void => {
       createdAt: 1_700_000_000_000,
       term: 1,
       generation: 0,
+      epoch: 0,
       graph: 'graph-1',
       latest: undefined,
       cancelRequested: false,

@@ -5,11 +5,13 @@ import { type StreamError, streamError } from '../../lib/errors.js'
 import type {
   AcquireOutcome,
   Claim,
+  CommitOptions,
   CommitOutcome,
+  EndOptions,
   JobRecord,
   JobStore,
 } from '../../lib/ports/job-store.js'
-import type { Manifest } from '../../lib/protocol/manifest.js'
+import type { Manifest, PartRef } from '../../lib/protocol/manifest.js'
 import type { Answer } from './memory-broker.js'
 import type { ExpiringMap } from './memory-expiring-map.js'
 import { type JobMeta, type MemoryRedis, manifestKey, type Needs, partKey } from './memory-redis.js'
@@ -96,6 +98,7 @@ export const memoryJobStore = (redis: MemoryRedis, wire: MemoryWire): JobStore =
     describe: job => ask(`describe ${job}`, 'data', () => describe(redis, job)),
     history: job =>
       ask(`history ${job}`, 'data', () => E.right([...(redis.histories.get(job) ?? [])])),
+    checkpoints: job => ask(`checkpoints ${job}`, 'data', () => E.right(keptOf(redis, job))),
     // Forgets the names of jobs that are gone, which is a write.
     list: () => ask('list', 'writing', () => list(redis)),
     durability: () =>
@@ -145,43 +148,26 @@ const remember = <A>(
   lists.set(job, [entry, ...(lists.get(job) ?? [])].slice(0, max), lists.ttl(job))
 }
 
+type AcquireRequest = Parameters<JobStore['acquire']>[0]
+
 const acquire = (
   redis: MemoryRedis,
-  request: Parameters<JobStore['acquire']>[0],
+  request: AcquireRequest,
   torn: boolean,
 ): Answer<AcquireOutcome> => {
-  const { job, run, leaseMs, graph, mustExist, now } = request
+  const { job, run, leaseMs, graph, from } = request
   prune(redis)
   const holder = redis.leases.get(job)
   if (holder !== undefined && holder !== run)
     return E.right({ type: 'held', run: holder, leaseMs: redis.leases.ttl(job) ?? 0 })
-  let meta = redis.metas.get(job)
-  const afresh = {
-    jobId: redis.newJobId(),
-    createdAt: Math.floor(now),
-    status: 'running',
-    reason: '',
-    latest: undefined,
-    completed: 0,
-    failed: 0,
-    cancel: false,
-    ended: 'no',
-    fresh: true,
-  } as const
-  if (meta === undefined) {
-    if (redis.listed.get(job) === Number.POSITIVE_INFINITY) return E.left(lost(job, 'record'))
-    if (mustExist) return E.right({ type: 'unknown' })
-    meta = { ...afresh, term: 0, generation: 0, epoch: 0, graph }
-    redis.metas.set(job, meta)
-  } else if (meta.ended === 'expires') {
-    if (mustExist) return E.right({ type: 'unknown' })
-    redis.metas.persist(job)
-    redis.completed.delete(job)
-    redis.histories.delete(job)
-    Object.assign(meta, afresh)
-  } else if (meta.ended === 'kept') {
-    Object.assign(meta, { status: 'restarting', reason: '', cancel: false, ended: 'no' })
-  }
+  const found = redis.metas.get(job)
+  if (found === undefined && redis.listed.get(job) === Number.POSITIVE_INFINITY)
+    return E.left(lost(job, 'record'))
+  const taken =
+    from === undefined ? takeJob(redis, request, found) : takeFrom(redis, request, from, found)
+  if (E.isLeft(taken)) return taken
+  if ('type' in taken.right) return E.right(taken.right)
+  const meta = taken.right
   meta.term += 1
   meta.graph = graph
   redis.leases.set(job, run, Math.max(1, Math.ceil(leaseMs)))
@@ -191,6 +177,110 @@ const acquire = (
   if (E.isLeft(record)) return record
   const claim = { job, jobId: meta.jobId, term: meta.term }
   return E.right({ type: 'acquired', claim, record: record.right, created: meta.fresh })
+}
+
+/** A new life: it goes on counting, and knows what earlier ones have left. */
+const startAfresh = (
+  redis: MemoryRedis,
+  { job, graph, now }: AcquireRequest,
+  found: JobMeta | undefined,
+): JobMeta => {
+  const { kept = [], retained = [], ended } = found ?? {}
+  const meta: JobMeta = {
+    term: found?.term ?? 0,
+    generation: found?.generation ?? 0,
+    epoch: found?.epoch ?? 0,
+    graph,
+    jobId: redis.newJobId(),
+    createdAt: Math.floor(now),
+    status: 'running',
+    reason: '',
+    latest: undefined,
+    kept: [],
+    retained: ended === 'retained' ? [...kept, ...retained] : retained,
+    completed: 0,
+    failed: 0,
+    cancel: false,
+    ended: 'no',
+    fresh: true,
+  }
+  redis.metas.set(job, meta)
+  redis.completed.delete(job)
+  redis.histories.delete(job)
+  return meta
+}
+
+const takeJob = (
+  redis: MemoryRedis,
+  request: AcquireRequest,
+  found: JobMeta | undefined,
+): Answer<JobMeta | { readonly type: 'unknown' }> => {
+  const { job, mustExist } = request
+  const over = found?.ended === 'expires' || found?.ended === 'retained'
+  if (found === undefined || over)
+    return E.right(mustExist ? { type: 'unknown' } : startAfresh(redis, request, found))
+  if (found.ended === 'no') return E.right(found)
+  if (found.ended === 'kept-expires') {
+    redis.metas.persist(job)
+    redis.completed.persist(job)
+    redis.histories.persist(job)
+    for (const manifest of keptManifests(redis, job, found.kept)) {
+      redis.manifests.persist(manifestKey(job, manifest.epoch))
+      for (const part of manifest.parts) redis.parts.persist(partKey(job, part))
+    }
+  }
+  Object.assign(found, { status: 'restarting', reason: '', cancel: false, ended: 'no' })
+  return E.right(found)
+}
+
+const takeFrom = (
+  redis: MemoryRedis,
+  request: AcquireRequest,
+  from: Manifest,
+  found: JobMeta | undefined,
+): Answer<JobMeta | { readonly type: 'resumable'; readonly status: JobMeta['status'] }> => {
+  const { job } = request
+  const over = found === undefined || found.ended === 'expires' || found.ended === 'retained'
+  if (!over) return E.right({ type: 'resumable', status: found.status })
+  if ((found?.epoch ?? 0) >= from.epoch)
+    return E.left(streamError('conflict', `the checkpoints of ${quoted(job)} have changed`))
+  const parts = request.partsElsewhere === true ? [] : from.parts
+  const missing = missingParts(redis, job, parts)
+  if (missing.length > 0)
+    return E.left(streamError('missing', `the parts of ${missing.join(', ')} are not there`))
+  const meta = startAfresh(redis, request, found)
+  const { epoch } = from
+  redis.manifests.set(manifestKey(job, epoch), copied({ ...from, jobId: meta.jobId }))
+  for (const part of parts) redis.parts.persist(partKey(job, part))
+  Object.assign(meta, { latest: epoch, kept: [epoch], epoch })
+  return E.right(meta)
+}
+
+const copied = (manifest: Manifest): Manifest => JSON.parse(JSON.stringify(manifest))
+
+/** Subtasks whose parts are not there, or not whole. */
+const missingParts = (
+  redis: MemoryRedis,
+  job: string,
+  parts: readonly PartRef[],
+): readonly string[] =>
+  parts
+    .filter(part => {
+      const stored = redis.parts.get(partKey(job, part))
+      return stored?.digest !== part.digest || stored.chunks.size !== part.chunks
+    })
+    .map(part => part.subtask)
+
+const keptManifests = (
+  redis: MemoryRedis,
+  job: string,
+  epochs: readonly number[],
+): readonly Manifest[] =>
+  epochs.flatMap(epoch => redis.manifests.get(manifestKey(job, epoch)) ?? [])
+
+const keptOf = (redis: MemoryRedis, job: string): readonly Manifest[] => {
+  const meta = redis.metas.get(job)
+  return meta === undefined ? [] : keptManifests(redis, job, [...meta.kept, ...meta.retained])
 }
 
 /** The manifest that a record points to (P10). */
@@ -213,18 +303,13 @@ const beginGeneration = (
   return E.right({ generation: meta.generation, restore: restore.right })
 }
 
-const partsOf = (redis: MemoryRedis, job: string, epoch: number | undefined): readonly string[] => {
-  const manifest = epoch === undefined ? undefined : redis.manifests.get(manifestKey(job, epoch))
-  return manifest?.parts.map(part => partKey(job, part)) ?? []
-}
-
 /** The commit point (P5): nothing is written before every check has passed. */
 const commit = (
   redis: MemoryRedis,
   claim: Claim,
   meta: JobMeta,
   manifest: Manifest,
-  options: Parameters<JobStore['commit']>[2],
+  options: CommitOptions,
 ): Answer<CommitOutcome> => {
   const { job } = claim
   const { epoch } = manifest
@@ -236,19 +321,22 @@ const commit = (
   if (latest === epoch && same === JSON.stringify(manifest))
     return E.right({ type: 'already-committed' })
   if (latest !== undefined && epoch <= latest) return E.right({ type: 'superseded', latest })
-  const missing = manifest.parts.filter(part => {
-    const stored = redis.parts.get(partKey(job, part))
-    return stored?.digest !== part.digest || stored.chunks.size !== part.chunks
-  })
-  if (missing.length > 0)
-    return E.right({ type: 'parts-missing', subtasks: missing.map(part => part.subtask) })
-  redis.manifests.set(manifestKey(job, epoch), JSON.parse(JSON.stringify(manifest)))
-  const kept = new Set(manifest.parts.map(part => partKey(job, part)))
-  for (const key of kept) redis.parts.persist(key)
-  for (const key of partsOf(redis, job, latest))
-    if (!kept.has(key)) redis.parts.expire(key, options.supersededTtlMs)
-  if (latest !== undefined)
-    redis.manifests.expire(manifestKey(job, latest), options.supersededTtlMs)
+  const { numRetained = 1, partsElsewhere = false, supersededTtlMs } = options
+  const parts = partsElsewhere ? [] : manifest.parts
+  const missing = missingParts(redis, job, parts)
+  if (missing.length > 0) return E.right({ type: 'parts-missing', subtasks: missing })
+  redis.manifests.set(manifestKey(job, epoch), copied(manifest))
+  for (const part of parts) redis.parts.persist(partKey(job, part))
+  const staying = meta.kept.slice(0, Math.max(1, numRetained) - 1)
+  const falling = meta.kept.slice(staying.length)
+  if (!partsElsewhere) {
+    const needed = [manifest, ...keptManifests(redis, job, staying)]
+    const keys = new Set(needed.flatMap(other => other.parts.map(part => partKey(job, part))))
+    for (const part of keptManifests(redis, job, falling).flatMap(other => other.parts))
+      if (!keys.has(partKey(job, part))) redis.parts.expire(partKey(job, part), supersededTtlMs)
+  }
+  for (const old of falling) redis.manifests.expire(manifestKey(job, old), supersededTtlMs)
+  meta.kept = [epoch, ...staying]
   meta.latest = epoch
   meta.completed += 1
   meta.epoch = Math.max(meta.epoch, epoch)
@@ -261,7 +349,7 @@ const end = (
   redis: MemoryRedis,
   claim: Claim,
   status: 'finished' | 'canceled' | 'failed',
-  { reason = '', ttlMs }: Parameters<JobStore['end']>[2],
+  { reason = '', ttlMs, resumes = ttlMs === undefined }: EndOptions,
   torn: boolean,
 ): Answer<void> => {
   const { job } = claim
@@ -277,17 +365,23 @@ const end = (
     if (!repeated) return E.left(checked.error)
   }
   if (meta === undefined) return E.left(lost(job, 'record'))
+  // Its record stays, for the sake of what earlier lives have left.
+  const stays = meta.retained.length > 0
   // A step of its own.
-  if (ttlMs !== undefined) redis.listed.set(job, redis.time.now + Math.ceil(ttlMs))
+  if (ttlMs !== undefined && !stays) redis.listed.set(job, redis.time.now + Math.ceil(ttlMs))
   if (ttlMs !== undefined && torn) return E.right(undefined)
   redis.leases.delete(job)
-  Object.assign(meta, { status, reason, ended: ttlMs === undefined ? 'kept' : 'expires' })
+  const ended =
+    ttlMs === undefined ? (resumes ? 'kept' : 'retained') : resumes ? 'kept-expires' : 'expires'
+  Object.assign(meta, { status, reason, ended })
   if (ttlMs === undefined) return E.right(undefined)
-  redis.metas.expire(job, ttlMs)
+  if (!stays) redis.metas.expire(job, ttlMs)
   redis.completed.expire(job, ttlMs)
   redis.histories.expire(job, ttlMs)
-  if (meta.latest !== undefined) redis.manifests.expire(manifestKey(job, meta.latest), ttlMs)
-  for (const key of partsOf(redis, job, meta.latest)) redis.parts.expire(key, ttlMs)
+  for (const manifest of keptManifests(redis, job, meta.kept)) {
+    redis.manifests.expire(manifestKey(job, manifest.epoch), ttlMs)
+    for (const part of manifest.parts) redis.parts.expire(partKey(job, part), ttlMs)
+  }
   return E.right(undefined)
 }
 
@@ -302,6 +396,7 @@ const recordOf = (redis: MemoryRedis, job: string, meta: JobMeta): Answer<JobRec
     createdAt: meta.createdAt,
     term: meta.term,
     generation: meta.generation,
+    epoch: meta.epoch,
     graph: meta.graph,
     latest: latest.right,
     cancelRequested: meta.cancel,

@@ -31,7 +31,10 @@ export interface JobMeta {
   completed: number
   failed: number
   cancel: boolean
-  ended: 'no' | 'kept' | 'expires'
+  /** Kept checkpoints, newest first; and those that earlier lives have left. */
+  kept: readonly Epoch[]
+  retained: readonly Epoch[]
+  ended: 'no' | 'kept' | 'retained' | 'kept-expires' | 'expires'
   fresh: boolean
 }
 

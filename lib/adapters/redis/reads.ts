@@ -79,16 +79,56 @@ export const latestOf = async (
   return json === null ? E.left(lostPointer(place, job, latest)) : decodeManifest(place, key, json)
 }
 
-/** Keys of a completed checkpoint's parts. None when its manifest cannot be read: nothing is deleted on doubt. */
-export const partsOf = async (
+/** What a record says of kept checkpoints, as it is written there: a step is refused if it has changed. */
+export interface Seen {
+  readonly latest: string
+  readonly kept: string
+}
+
+/** Ids of the kept checkpoints, newest first. A record of an older version names the newest only. */
+export const keptEpochs = ({ latest, kept }: Seen): readonly number[] => {
+  const epochs = kept === '' ? [] : kept.split(',').map(Number)
+  if (latest === '' || epochs[0] === Number(latest)) return epochs
+  return [Number(latest)]
+}
+
+/** Manifests by id, as far as they are there and can be read. */
+export const manifestsOf = async (
   { redis, place }: RedisConnection,
   job: string,
-  epoch: number | undefined,
+  epochs: readonly number[],
+): Promise<ReadonlyMap<number, Manifest>> => {
+  const found = new Map<number, Manifest>()
+  if (epochs.length === 0) return found
+  const keys = epochs.map(epoch => manifestKey(job, epoch))
+  const texts = await redis.mget(keys)
+  epochs.forEach((epoch, i) => {
+    const manifest = decodeManifest(place, keys[i] ?? '', texts[i] ?? '')
+    if (E.isRight(manifest)) found.set(epoch, manifest.right)
+  })
+  return found
+}
+
+/** Keys of the manifests and parts of checkpoints. A manifest that cannot be read names no parts. */
+export const keysOf = async (
+  connection: RedisConnection,
+  job: string,
+  epochs: readonly number[],
 ): Promise<readonly string[]> => {
-  if (epoch === undefined) return []
-  const key = manifestKey(job, epoch)
-  const json = await redis.get(key)
-  if (json === null) return []
-  const manifest = decodeManifest(place, key, json)
-  return E.isRight(manifest) ? manifest.right.parts.map(part => partKey(job, part)) : []
+  const manifests = await manifestsOf(connection, job, epochs)
+  const parts = [...manifests.values()].flatMap(({ parts }) => parts.map(p => partKey(job, p)))
+  return [...epochs.map(epoch => manifestKey(job, epoch)), ...new Set(parts)]
+}
+
+/** The checkpoints that a job keeps, newest first, and those that its earlier lives have left. */
+export const checkpoints = async (
+  connection: RedisConnection,
+  job: string,
+): Result<readonly Manifest[]> => {
+  const fields = await connection.redis.hmget(metaKey(job), 'latest', 'kept', 'retained')
+  const [latest, kept, retained] = fields.map(field => field ?? '')
+  const left = keptEpochs({ latest: '', kept: retained ?? '' })
+  const epochs = [...keptEpochs({ latest: latest ?? '', kept: kept ?? '' }), ...left]
+  const manifests = await manifestsOf(connection, job, epochs)
+  return E.right(epochs.flatMap(epoch => manifests.get(epoch) ?? []))
 }

@@ -20,6 +20,17 @@ const Count = new t.Type<number, string, unknown>(
   String,
 )
 
+/** Checkpoint ids with commas between them, newest first; '' for none. */
+const Epochs = new t.Type<readonly number[], string, unknown>(
+  'Epochs',
+  (value): value is readonly number[] => Array.isArray(value) && value.every(t.number.is),
+  (input, context) =>
+    typeof input === 'string' && /^(\d+(,\d+)*)?$/.test(input)
+      ? t.success(input === '' ? [] : input.split(',').map(Number))
+      : t.failure(input, context),
+  String,
+)
+
 /** `Count`, or '' for none. */
 const OptionalCount = new t.Type<number | undefined, string, unknown>(
   'OptionalCount',
@@ -28,7 +39,7 @@ const OptionalCount = new t.Type<number | undefined, string, unknown>(
   String,
 )
 
-const Meta = t.strict({
+const Required = t.strict({
   job: t.string,
   jobId: t.string,
   status: t.keyof({ running: 0, restarting: 0, finished: 0, canceled: 0, failed: 0 }),
@@ -36,6 +47,7 @@ const Meta = t.strict({
   createdAt: Count,
   term: Count,
   generation: Count,
+  epoch: Count,
   graph: t.string,
   latest: OptionalCount,
   completed: Count,
@@ -44,11 +56,25 @@ const Meta = t.strict({
   fresh: t.keyof({ '0': 0, '1': 0 }),
 })
 
+/** What records of older versions lack. */
+const Optional = t.partial({ kept: Epochs, retained: Epochs })
+
+const Meta = t.intersection([Required, Optional])
+
 /** A job's record as it lies in Redis; `latest` is the id of the newest completed checkpoint. */
 export type Meta = t.TypeOf<typeof Meta>
 
+const SubtaskEntry = t.strict({
+  subtask: t.string,
+  bytes: t.number,
+  writtenBytes: t.number,
+  alignmentMs: t.number,
+  syncMs: t.number,
+  asyncMs: t.number,
+})
+
 const History = t.intersection([
-  t.type({
+  t.strict({
     epoch: t.number,
     generation: t.number,
     status: t.keyof({ completed: 0, aborted: 0 }),
@@ -56,7 +82,11 @@ const History = t.intersection([
     durationMs: t.number,
     bytes: t.number,
   }),
-  t.partial({ reason: t.string }),
+  t.partial({
+    reason: t.string,
+    writtenBytes: t.number,
+    subtasks: t.readonlyArray(SubtaskEntry),
+  }),
 ])
 
 /** Reads the hash of a job's record. */
@@ -79,9 +109,12 @@ export const decodeHistory = (
   key: string,
   json: string,
 ): E.Either<StreamError, HistoryEntry> =>
-  E.map(({ reason, ...entry }: t.TypeOf<typeof History>) =>
-    reason === undefined ? entry : { ...entry, reason },
-  )(decodeJson(place, key, History, json))
+  E.map(({ reason, writtenBytes, subtasks, ...entry }: t.TypeOf<typeof History>) => ({
+    ...entry,
+    ...(writtenBytes === undefined ? {} : { writtenBytes }),
+    ...(subtasks === undefined ? {} : { subtasks }),
+    ...(reason === undefined ? {} : { reason }),
+  }))(decodeJson(place, key, History, json))
 
 /** A manifest as text, always in the same order of fields: equal manifests are equal texts. */
 export const manifestJson = (manifest: Manifest): string =>
@@ -102,8 +135,10 @@ export const manifestJson = (manifest: Manifest): string =>
       digest: part.digest,
       chunks: part.chunks,
       bytes: part.bytes,
+      origin: part.origin,
     })),
     final: manifest.final,
+    origin: manifest.origin,
   })
 
 /** A history entry as text, always in the same order of fields. */
@@ -115,6 +150,8 @@ export const historyJson = (entry: HistoryEntry): string =>
     triggeredAt: entry.triggeredAt,
     durationMs: entry.durationMs,
     bytes: entry.bytes,
+    writtenBytes: entry.writtenBytes,
+    subtasks: entry.subtasks,
     reason: entry.reason,
   })
 
@@ -131,6 +168,7 @@ export const jobRecord = (
   createdAt: meta.createdAt,
   term: meta.term,
   generation: meta.generation,
+  epoch: meta.epoch,
   graph: meta.graph,
   latest,
   cancelRequested: meta.cancel === '1',

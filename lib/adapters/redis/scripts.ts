@@ -52,48 +52,110 @@ local function remember(key, entry, max)
 end
 `
 
+/** What both ways to own a job share. KEYS record, lease, … */
+const owned = `#!lua flags=allow-oom
+local function field(name) return redis.call('HGET', KEYS[1], name) or '' end
+local function joined(a, b) return a .. ((a ~= '' and b ~= '') and ',' or '') .. b end
+local function start_afresh(job, id, now)
+  local retained = field('retained')
+  if field('ended') == 'retained' then retained = joined(field('kept'), retained) end
+  redis.call('HSET', KEYS[1], 'job', job, 'jobId', id, 'createdAt', now,
+    'status', 'running', 'reason', '', 'latest', '', 'kept', '', 'retained', retained,
+    'completed', '0', 'failed', '0', 'cancel', '0', 'ended', '', 'fresh', '1')
+  for _, number in ipairs({'term', 'generation', 'epoch'}) do redis.call('HSETNX', KEYS[1], number, '0') end
+end
+local function acquired(graph, run, lease)
+  redis.call('HINCRBY', KEYS[1], 'term', 1)
+  redis.call('HSET', KEYS[1], 'graph', graph)
+  redis.call('SET', KEYS[2], run, 'PX', lease)
+  local reply = {'acquired'}
+  for _, text in ipairs(redis.call('HGETALL', KEYS[1])) do reply[#reply + 1] = text end
+  return reply
+end
+local function held(run)
+  local holder = redis.call('GET', KEYS[2])
+  if holder and holder ~= run then
+    return {'held', holder, tostring(redis.call('PTTL', KEYS[2]))}
+  end
+  return false
+end
+`
+
+/** Whether parts are there, each whole. Parts lie in KEYS behind `first`, their facts in ARGV behind `facts`. */
+const whole = `
+local function missing(first, facts, parts)
+  local subtasks = {'parts-missing'}
+  for i = 1, parts do
+    local chunks, digest, subtask = ARGV[facts + 3 * i - 2], ARGV[facts + 3 * i - 1], ARGV[facts + 3 * i]
+    local key = KEYS[first + i]
+    if redis.call('HLEN', key) ~= tonumber(chunks) + 1 or redis.call('HGET', key, 'digest') ~= digest then
+      subtasks[#subtasks + 1] = subtask
+    end
+  end
+  return #subtasks > 1 and subtasks
+end
+`
+
 /**
- * Takes the job for a run, with a new term; creates it, or starts it afresh when it ended with a TTL.
+ * Takes the job for a run, with a new term; creates it, or starts it afresh when it ended for good.
  * A fresh start goes on counting, so that no term, generation or checkpoint id is used twice.
  * `fresh` stays set until a generation begins: a repeated acquire still says that the job is new.
+ * A job that may go on as long as it is there has its TTLs taken away.
  *
- * KEYS record, lease, completed, history
- * ARGV run, leaseMs, graph, mustExist, now, new job id, job name, '1' if the job must be known (P10)
- * → held <run> <ms> | unknown | lost | acquired <record as field, value, …>
+ * KEYS record, lease, completed, history, its kept manifests and their parts if they have a TTL…
+ * ARGV run, leaseMs, graph, mustExist, now, new job id, job name, '1' if the job must be known (P10),
+ *      seen latest, seen kept
+ * → held <run> <ms> | unknown | lost | stale | acquired <record as field, value, …>
  */
-export const acquire = script(`#!lua flags=allow-oom
-local run, must_exist = ARGV[1], ARGV[4] == '1'
-local holder = redis.call('GET', KEYS[2])
-if holder and holder ~= run then
-  return {'held', holder, tostring(redis.call('PTTL', KEYS[2]))}
-end
-local function start_afresh()
-  redis.call('HSET', KEYS[1], 'job', ARGV[7], 'jobId', ARGV[6], 'createdAt', ARGV[5],
-    'status', 'running', 'reason', '', 'latest', '', 'completed', '0', 'failed', '0',
-    'cancel', '0', 'ended', '', 'fresh', '1')
-end
+export const acquire = script(`${owned}
+local no = held(ARGV[1])
+if no then return no end
+local must_exist, ended = ARGV[4] == '1', field('ended')
 if redis.call('EXISTS', KEYS[1]) == 0 then
   if ARGV[8] == '1' then return {'lost'} end
   if must_exist then return {'unknown'} end
-  start_afresh()
-  redis.call('HSET', KEYS[1], 'term', '0', 'generation', '0', 'epoch', '0')
-else
-  local ended = redis.call('HGET', KEYS[1], 'ended')
-  if ended == 'expires' then
-    if must_exist then return {'unknown'} end
+  start_afresh(ARGV[7], ARGV[6], ARGV[5])
+elseif ended == 'expires' or ended == 'retained' then
+  if must_exist then return {'unknown'} end
+  redis.call('PERSIST', KEYS[1])
+  redis.call('UNLINK', KEYS[3], KEYS[4])
+  start_afresh(ARGV[7], ARGV[6], ARGV[5])
+elseif ended ~= '' then
+  if ended == 'kept-expires' then
+    if field('latest') ~= ARGV[9] or field('kept') ~= ARGV[10] then return {'stale'} end
     redis.call('PERSIST', KEYS[1])
-    redis.call('UNLINK', KEYS[3], KEYS[4])
-    start_afresh()
-  elseif ended == 'kept' then
-    redis.call('HSET', KEYS[1], 'status', 'restarting', 'reason', '', 'cancel', '0', 'ended', '')
+    for i = 3, #KEYS do redis.call('PERSIST', KEYS[i]) end
   end
+  redis.call('HSET', KEYS[1], 'status', 'restarting', 'reason', '', 'cancel', '0', 'ended', '')
 end
-redis.call('HINCRBY', KEYS[1], 'term', 1)
-redis.call('HSET', KEYS[1], 'graph', ARGV[3])
-redis.call('SET', KEYS[2], run, 'PX', ARGV[2])
-local reply = {'acquired'}
-for _, text in ipairs(redis.call('HGETALL', KEYS[1])) do reply[#reply + 1] = text end
-return reply
+return acquired(ARGV[3], ARGV[1], ARGV[2])
+`)
+
+/**
+ * Takes a job that starts from a checkpoint of another, which it has from its first instant: no crash
+ * leaves a job that would start from nothing. Refused while a life of the job may go on.
+ *
+ * KEYS record, lease, completed, history, manifest, parts…
+ * ARGV run, leaseMs, graph, now, new job id, job name, '1' if the job must be known (P10), epoch,
+ *      manifest JSON, number of parts, then chunks, digest and subtask of each part
+ * → held <run> <ms> | lost | resumable <status> | stale | parts-missing <subtask>… | acquired …
+ */
+export const acquireFrom = script(`${owned}${whole}
+local no = held(ARGV[1])
+if no then return no end
+local exists, ended, parts = redis.call('EXISTS', KEYS[1]) == 1, field('ended'), tonumber(ARGV[10])
+if not exists and ARGV[7] == '1' then return {'lost'} end
+if exists and ended ~= 'expires' and ended ~= 'retained' then return {'resumable', field('status')} end
+if (tonumber(field('epoch')) or 0) >= tonumber(ARGV[8]) then return {'stale'} end
+no = missing(5, 10, parts)
+if no then return no end
+redis.call('PERSIST', KEYS[1])
+redis.call('UNLINK', KEYS[3], KEYS[4])
+start_afresh(ARGV[6], ARGV[5], ARGV[4])
+redis.call('SET', KEYS[5], ARGV[9])
+for i = 1, parts do redis.call('PERSIST', KEYS[5 + i]) end
+redis.call('HSET', KEYS[1], 'latest', ARGV[8], 'kept', ARGV[8], 'epoch', ARGV[8])
+return acquired(ARGV[3], ARGV[1], ARGV[2])
 `)
 
 /**
@@ -152,41 +214,32 @@ return {'epoch', tostring(redis.call('HINCRBY', KEYS[1], 'epoch', 1))}
 /**
  * The commit point (P5). Nothing is written before all checks have passed. An equal id with the very
  * same manifest is a repeat; every other id must be above the latest. The id counter never falls
- * behind a committed id, even if a failover lost its last step.
+ * behind a committed id, even if a failover lost its last step. What falls out of the kept checkpoints
+ * is found by the caller, from what it has seen kept.
  *
- * KEYS record, completed, history, manifest, superseded manifest, parts…, superseded parts…
- * ARGV term, jobId, generation, epoch, seen latest, manifest JSON, superseded TTL, history JSON,
- *      history max, number of parts, then chunks, digest and subtask of each part
+ * KEYS record, completed, history, manifest, parts…, then what falls out: manifests, parts…
+ * ARGV term, jobId, generation, epoch, seen latest, seen kept, manifest JSON, superseded TTL,
+ *      history JSON, history max, new kept, number of parts, then chunks, digest and subtask of each part
  * → committed | already-committed | superseded <latest> | stale | parts-missing <subtask>… | refused
  */
-export const commit = script(`${claimed}
+export const commit = script(`${claimed}${whole}
 local no = refused()
 if no then return no end
 if field('generation') ~= ARGV[3] then return answer(below('generation', ARGV[3]) and 'behind' or 'fenced') end
-local epoch, latest, parts = ARGV[4], field('latest'), tonumber(ARGV[10])
-if latest == epoch and redis.call('GET', KEYS[4]) == ARGV[6] then return {'already-committed'} end
+local epoch, latest, parts = ARGV[4], field('latest'), tonumber(ARGV[12])
+if latest == epoch and redis.call('GET', KEYS[4]) == ARGV[7] then return {'already-committed'} end
 if latest ~= '' and tonumber(epoch) <= tonumber(latest) then return {'superseded', latest} end
-if latest ~= ARGV[5] then return {'stale'} end
-local missing = {'parts-missing'}
-for i = 1, parts do
-  local chunks, digest, subtask = ARGV[8 + 3 * i], ARGV[9 + 3 * i], ARGV[10 + 3 * i]
-  local key = KEYS[5 + i]
-  if redis.call('HLEN', key) ~= tonumber(chunks) + 1 or redis.call('HGET', key, 'digest') ~= digest then
-    missing[#missing + 1] = subtask
-  end
-end
-if #missing > 1 then return missing end
-redis.call('SET', KEYS[4], ARGV[6])
-for i = 1, parts do redis.call('PERSIST', KEYS[5 + i]) end
-redis.call('HSET', KEYS[1], 'latest', epoch)
+if latest ~= ARGV[5] or field('kept') ~= ARGV[6] then return {'stale'} end
+no = missing(4, 12, parts)
+if no then return no end
+redis.call('SET', KEYS[4], ARGV[7])
+for i = 1, parts do redis.call('PERSIST', KEYS[4 + i]) end
+redis.call('HSET', KEYS[1], 'latest', epoch, 'kept', ARGV[11])
 redis.call('HINCRBY', KEYS[1], 'completed', 1)
 if tonumber(field('epoch')) < tonumber(epoch) then redis.call('HSET', KEYS[1], 'epoch', epoch) end
-if latest ~= '' then
-  expire(KEYS[5], ARGV[7])
-  for i = 6 + parts, #KEYS do expire(KEYS[i], ARGV[7]) end
-end
-remember(KEYS[2], epoch, ARGV[9])
-remember(KEYS[3], ARGV[8], ARGV[9])
+for i = 5 + parts, #KEYS do expire(KEYS[i], ARGV[8]) end
+remember(KEYS[2], epoch, ARGV[10])
+remember(KEYS[3], ARGV[9], ARGV[10])
 return {'committed'}
 `)
 
@@ -214,21 +267,22 @@ return {'ok'}
 
 /**
  * Ends the job and gives the lease up. With a TTL every key that would live for ever gets it; pending
- * parts and superseded checkpoints have one of their own. The same end may be repeated.
+ * parts and superseded checkpoints have one of their own. The record outlives the checkpoints that
+ * earlier lives have left: its counters keep new keys apart from theirs. The same end may be repeated.
  *
- * KEYS record, lease, completed, history, manifest of <seen>, its parts…
- * ARGV term, jobId, status, reason, TTL ('' to keep), seen latest → ok | stale | refused
+ * KEYS record, lease, completed, history, kept manifests, their parts…
+ * ARGV term, jobId, status, reason, TTL ('' to keep), how it ended, seen latest, seen kept
+ * → ok | stale | refused
  */
 export const end = script(`${claimed}
 local no = refused()
 if no and not (no[1] == 'ended' and no[2] == ARGV[3]) then return no end
-local latest, ttl = field('latest'), ARGV[5]
-if latest ~= ARGV[6] then return {'stale'} end
+local ttl = ARGV[5]
+if field('latest') ~= ARGV[7] or field('kept') ~= ARGV[8] then return {'stale'} end
 redis.call('DEL', KEYS[2])
-redis.call('HSET', KEYS[1], 'status', ARGV[3], 'reason', ARGV[4],
-  'ended', ttl == '' and 'kept' or 'expires')
+redis.call('HSET', KEYS[1], 'status', ARGV[3], 'reason', ARGV[4], 'ended', ARGV[6])
 if ttl ~= '' then
-  expire(KEYS[1], ttl)
+  if field('retained') == '' then expire(KEYS[1], ttl) end
   for i = 3, #KEYS do expire(KEYS[i], ttl) end
 end
 return {'ok'}

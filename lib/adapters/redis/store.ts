@@ -1,16 +1,24 @@
 /**
  * The job store on Redis: what the coordinator must not forget.
  *
- * Every write is one fenced script (`scripts.ts`). Steps that need the newest manifest's keys read
- * them first, name the checkpoint they saw, and start again when the script answers that it is
- * another one by now.
+ * Every write is one fenced script (`scripts.ts`). Steps that need the kept checkpoints' keys read
+ * them first, name the checkpoints they saw, and start again when the script answers they are
+ * others by now.
  */
 import { randomUUID } from 'node:crypto'
 import * as E from 'fp-ts/lib/Either.js'
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
 import { type StreamError, streamError } from '../../errors.js'
-import type { Claim, CommitOutcome, JobStore } from '../../ports/job-store.js'
-import type { Manifest } from '../../protocol/manifest.js'
+import type {
+  AcquireOutcome,
+  Claim,
+  CommitOptions,
+  CommitOutcome,
+  EndOptions,
+  JobStatus,
+  JobStore,
+} from '../../ports/job-store.js'
+import type { Manifest, PartRef } from '../../protocol/manifest.js'
 import type { RedisConnection } from './connection.js'
 import { readDurability } from './durability.js'
 import { attempt } from './errors.js'
@@ -23,7 +31,18 @@ import {
   metaKey,
   partKey,
 } from './keys.js'
-import { describe, latestOf, list, partsOf, prune, serverTime } from './reads.js'
+import {
+  checkpoints,
+  describe,
+  keptEpochs,
+  keysOf,
+  latestOf,
+  list,
+  manifestsOf,
+  prune,
+  type Seen,
+  serverTime,
+} from './reads.js'
 import {
   decodeHistory,
   decodeManifest,
@@ -106,6 +125,10 @@ export const redisJobStore = (
       const entries = await connection.redis.lrange(key, 0, -1)
       return E.traverseArray((json: string) => decodeHistory(connection.place, key, json))(entries)
     }),
+  checkpoints: job =>
+    attempt(connection.place, `read the checkpoints of ${quoted(job)}`, () =>
+      checkpoints(connection, job),
+    ),
   list: () => attempt(connection.place, 'list the jobs', () => list(connection)),
   durability: () => readDurability(connection),
 })
@@ -141,35 +164,49 @@ const answered = <A>(
   return refused === undefined ? E.right(result()) : E.left(refused)
 }
 
+type AcquireRequest = Parameters<JobStore['acquire']>[0]
+
 const acquire = async (
   connection: RedisConnection,
-  request: Parameters<JobStore['acquire']>[0],
+  request: AcquireRequest,
   newJobId: string,
-): ReturnType<ReturnType<JobStore['acquire']>> => {
+): Result<AcquireOutcome> => {
   const { redis, place } = connection
-  const { job, run, leaseMs, graph, mustExist, now } = request
+  const { job, run, from } = request
   await prune(connection)
   // A job whose keys live for ever is listed without an end: if its record is gone, it was lost.
   const known = (await redis.zscore(jobsKey, job)) === 'inf'
-  const keys = [metaKey(job), leaseKey(job), completedKey(job), historyKey(job)]
-  const args = [
-    run,
-    milliseconds(leaseMs),
-    graph,
-    flag(mustExist),
-    Math.floor(now),
-    newJobId,
-    job,
-    flag(known),
-  ]
-  const [outcome, ...rest] = await send(connection, scripts.acquire, keys, args)
-  if (outcome === 'held') {
-    const [holder = '', left = '0'] = rest
-    return E.right({ type: 'held', run: holder, leaseMs: Math.max(0, Number(left)) })
+  const [outcome, ...rest] =
+    from === undefined
+      ? await takeJob(connection, request, newJobId, known)
+      : await takeFrom(connection, request, from, newJobId, known)
+  switch (outcome) {
+    case 'acquired':
+      return acquired(connection, job, run, rest)
+    case 'held': {
+      const [holder = '', left = '0'] = rest
+      return E.right({ type: 'held', run: holder, leaseMs: Math.max(0, Number(left)) })
+    }
+    case 'unknown':
+      return E.right({ type: 'unknown' })
+    case 'resumable':
+      return E.right({ type: 'resumable', status: statusOf(rest[0]) })
+    case 'parts-missing':
+      return E.left(partsGone(place, job, rest))
+    case 'stale':
+      return E.left(changing(place, job))
+    default:
+      return E.left(lostJob(place, job))
   }
-  if (outcome === 'unknown') return E.right({ type: 'unknown' })
-  if (outcome === 'lost') return E.left(lostJob(place, job))
-  const meta = decodeMeta(place, metaKey(job), pairs(rest))
+}
+
+const acquired = async (
+  connection: RedisConnection,
+  job: string,
+  run: string,
+  fields: readonly string[],
+): Result<AcquireOutcome> => {
+  const meta = decodeMeta(connection.place, metaKey(job), pairs(fields))
   if (E.isLeft(meta)) return meta
   await send(connection, scripts.enlist, [jobsKey], ['+inf', job])
   const latest = await latestOf(connection, meta.right)
@@ -184,13 +221,82 @@ const acquire = async (
   })
 }
 
+/** One that may go on as long as it is there gives its TTLs up, those of its checkpoints included. */
+const takeJob = async (
+  connection: RedisConnection,
+  { job, run, leaseMs, graph, mustExist, now }: AcquireRequest,
+  newJobId: string,
+  known: boolean,
+): Promise<readonly string[]> => {
+  for (let tries = 1; ; tries += 1) {
+    const ended = await connection.redis.hget(metaKey(job), 'ended')
+    const seen = await see(connection, job)
+    const expiring = ended === 'kept-expires'
+    const kept = expiring ? await keysOf(connection, job, keptEpochs(seen)) : []
+    const keys = [metaKey(job), leaseKey(job), completedKey(job), historyKey(job), ...kept]
+    const args = [
+      run,
+      milliseconds(leaseMs),
+      graph,
+      flag(mustExist),
+      Math.floor(now),
+      newJobId,
+      job,
+      flag(known),
+      expiring ? seen.latest : 'none',
+      seen.kept,
+    ]
+    const reply = await send(connection, scripts.acquire, keys, args)
+    if (reply[0] !== 'stale' || tries >= staleTriesMax) return reply
+  }
+}
+
+const takeFrom = (
+  connection: RedisConnection,
+  { job, run, leaseMs, graph, now, partsElsewhere = false }: AcquireRequest,
+  from: Manifest,
+  newJobId: string,
+  known: boolean,
+): Promise<readonly string[]> => {
+  const parts = partsElsewhere ? [] : from.parts
+  const keys = [metaKey(job), leaseKey(job), completedKey(job), historyKey(job)]
+  return send(
+    connection,
+    scripts.acquireFrom,
+    [...keys, manifestKey(job, from.epoch), ...parts.map(part => partKey(job, part))],
+    [
+      run,
+      milliseconds(leaseMs),
+      graph,
+      Math.floor(now),
+      newJobId,
+      job,
+      flag(known),
+      from.epoch,
+      manifestJson({ ...from, jobId: newJobId }),
+      ...factsOf(parts),
+    ],
+  )
+}
+
+/** How many, then of each what the scripts check. */
+const factsOf = (parts: readonly PartRef[]): readonly (string | number)[] => [
+  parts.length,
+  ...parts.flatMap(part => [part.chunks, part.digest, part.subtask]),
+]
+
+const statusOf = (text: string | undefined): JobStatus =>
+  text === 'restarting' || text === 'finished' || text === 'canceled' || text === 'failed'
+    ? text
+    : 'running'
+
 const beginGeneration = async (
   connection: RedisConnection,
   claim: Claim,
 ): ReturnType<ReturnType<JobStore['beginGeneration']>> =>
-  untilSettled(connection, claim.job, async seen => {
-    const key = manifestKey(claim.job, seen ?? 0)
-    const args = [...identity(claim), seen ?? '']
+  untilSettled(connection, claim.job, async ({ latest }) => {
+    const key = manifestKey(claim.job, Number(latest))
+    const args = [...identity(claim), latest]
     const keys = [metaKey(claim.job), key]
     const reply = await send(connection, scripts.beginGeneration, keys, args)
     if (reply[0] === 'stale') return undefined
@@ -208,13 +314,15 @@ const commit = async (
   connection: RedisConnection,
   claim: Claim,
   manifest: Manifest,
-  options: Parameters<JobStore['commit']>[2],
+  options: CommitOptions,
 ): Result<CommitOutcome> =>
   untilSettled(connection, claim.job, async seen => {
     const { job } = claim
-    const parts = manifest.parts.map(part => partKey(job, part))
-    const needed = new Set(parts)
-    const superseded = await partsOf(connection, job, seen)
+    const { numRetained = 1, partsElsewhere = false } = options
+    const parts = partsElsewhere ? [] : manifest.parts
+    const before = keptEpochs(seen)
+    const staying = before.slice(0, Math.max(1, numRetained) - 1)
+    const falling = before.slice(staying.length)
     const reply = await send(
       connection,
       scripts.commit,
@@ -223,26 +331,50 @@ const commit = async (
         completedKey(job),
         historyKey(job),
         manifestKey(job, manifest.epoch),
-        manifestKey(job, seen ?? 0),
-        ...parts,
-        // A part that both checkpoints need stays.
-        ...superseded.filter(key => !needed.has(key)),
+        ...parts.map(part => partKey(job, part)),
+        ...falling.map(epoch => manifestKey(job, epoch)),
+        ...(partsElsewhere ? [] : await unneeded(connection, job, manifest, staying, falling)),
       ],
       [
         ...identity(claim),
         manifest.generation,
         manifest.epoch,
-        seen ?? '',
+        seen.latest,
+        seen.kept,
         manifestJson(manifest),
         Math.ceil(options.supersededTtlMs),
         historyJson(options.history),
         options.historyMax,
-        parts.length,
-        ...manifest.parts.flatMap(part => [part.chunks, part.digest, part.subtask]),
+        [manifest.epoch, ...staying].join(','),
+        ...factsOf(parts),
       ],
     )
     return reply[0] === 'stale' ? undefined : commitOutcome(connection, claim, reply)
   })
+
+/**
+ * Keys of the parts that only checkpoints which fall out need. None while a manifest that stays cannot
+ * be read: nothing is deleted on doubt.
+ */
+const unneeded = async (
+  connection: RedisConnection,
+  job: string,
+  manifest: Manifest,
+  staying: readonly number[],
+  falling: readonly number[],
+): Promise<readonly string[]> => {
+  if (falling.length === 0) return []
+  const known = await manifestsOf(connection, job, [...staying, ...falling])
+  const kept = staying.map(epoch => known.get(epoch))
+  const needed = new Set(manifest.parts.map(part => partKey(job, part)))
+  for (const other of kept) {
+    if (other === undefined) return []
+    for (const part of other.parts) needed.add(partKey(job, part))
+  }
+  const dropped = falling.flatMap(epoch => known.get(epoch)?.parts ?? [])
+  const keys = new Set(dropped.map(part => partKey(job, part)))
+  return [...keys].filter(key => !needed.has(key))
+}
 
 const commitOutcome = (
   { place }: RedisConnection,
@@ -271,24 +403,27 @@ const end = async (
   connection: RedisConnection,
   claim: Claim,
   status: string,
-  { reason = '', ttlMs }: Parameters<JobStore['end']>[2],
+  { reason = '', ttlMs, resumes = ttlMs === undefined }: EndOptions,
 ): Result<void> => {
   const { job } = claim
   if (ttlMs !== undefined) await announceEnd(connection, claim, status, ttlMs)
+  const ended =
+    ttlMs === undefined ? (resumes ? 'kept' : 'retained') : resumes ? 'kept-expires' : 'expires'
   return untilSettled(connection, job, async seen => {
-    const parts = ttlMs === undefined ? [] : await partsOf(connection, job, seen)
+    const kept = ttlMs === undefined ? [] : await keysOf(connection, job, keptEpochs(seen))
     const reply = await send(
       connection,
       scripts.end,
+      [metaKey(job), leaseKey(job), completedKey(job), historyKey(job), ...kept],
       [
-        metaKey(job),
-        leaseKey(job),
-        completedKey(job),
-        historyKey(job),
-        manifestKey(job, seen ?? 0),
-        ...parts,
+        ...identity(claim),
+        status,
+        reason,
+        ttlMs === undefined ? '' : Math.ceil(ttlMs),
+        ended,
+        seen.latest,
+        seen.kept,
       ],
-      [...identity(claim), status, reason, ttlMs === undefined ? '' : Math.ceil(ttlMs), seen ?? ''],
     )
     return reply[0] === 'stale' ? undefined : answered(connection, claim, reply, nothing)
   })
@@ -306,33 +441,48 @@ const announceEnd = async (
   ttlMs: number,
 ): Promise<void> => {
   const { redis } = connection
-  const fields = ['term', 'jobId', 'ended', 'status']
-  const [term, jobId, ended, was] = await redis.hmget(metaKey(claim.job), ...fields)
+  const fields = ['term', 'jobId', 'ended', 'status', 'retained']
+  const [term, jobId, ended, was, retained] = await redis.hmget(metaKey(claim.job), ...fields)
   if (term !== String(claim.term) || jobId !== claim.jobId) return
+  // Its record stays, for the sake of what earlier lives have left.
+  if (typeof retained === 'string' && retained !== '') return
   if (ended !== '' && was !== status) return
   const expiresAt = (await serverTime(connection)) + Math.ceil(ttlMs)
   await send(connection, scripts.enlist, [jobsKey], [expiresAt, claim.job])
 }
 
-/** Runs a step with the newest checkpoint's id until it is not stale (`undefined`). */
+/** What the record says of kept checkpoints now. */
+const see = async ({ redis }: RedisConnection, job: string): Promise<Seen> => {
+  const [latest, kept] = await redis.hmget(metaKey(job), 'latest', 'kept')
+  return { latest: latest ?? '', kept: kept ?? '' }
+}
+
+/** Runs a step with what is seen of the kept checkpoints until it is not stale (`undefined`). */
 const untilSettled = async <A>(
-  { redis, place }: RedisConnection,
+  connection: RedisConnection,
   job: string,
-  run: (seen: number | undefined) => Promise<E.Either<StreamError, A> | undefined>,
+  run: (seen: Seen) => Promise<E.Either<StreamError, A> | undefined>,
 ): Result<A> => {
   for (let tries = 0; tries < staleTriesMax; tries += 1) {
-    const latest = await redis.hget(metaKey(job), 'latest')
-    const settled = await run(latest === null || latest === '' ? undefined : Number(latest))
+    const settled = await run(await see(connection, job))
     if (settled !== undefined) return settled
   }
-  return E.left(
-    streamError(
-      'conflict',
-      `the newest checkpoint of the job ${quoted(job)} in Redis at ${place} changed ${staleTriesMax} times meanwhile`,
-      { next: 'Look for a second coordinator of this job.' },
-    ),
-  )
+  return E.left(changing(connection.place, job))
 }
+
+const changing = (place: string, job: string): StreamError =>
+  streamError(
+    'conflict',
+    `the checkpoints of the job ${quoted(job)} in Redis at ${place} have changed ${staleTriesMax} times meanwhile`,
+    { next: 'Look for a second coordinator of this job.' },
+  )
+
+const partsGone = (place: string, job: string, subtasks: readonly string[]): StreamError =>
+  streamError(
+    'missing',
+    `Redis at ${place} does not hold the parts of ${subtasks.join(', ')} that the job ${quoted(job)} is to start from`,
+    { next: 'Start it again: they are copied once more.' },
+  )
 
 const flag = (value: boolean): '1' | '0' => (value ? '1' : '0')
 
