@@ -14,8 +14,8 @@
  */
 import * as E from 'fp-ts/lib/Either.js'
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
-import type { StreamError } from '../../errors.js'
-import type { Claim, CommitOutcome, JobStore } from '../../ports/job-store.js'
+import { type StreamError, streamError } from '../../errors.js'
+import type { Claim, CommitOutcome, EndOptions, JobStore } from '../../ports/job-store.js'
 import type { PartKeeper } from '../../ports/part-keeper.js'
 import type { Manifest, PartRef } from '../../protocol/manifest.js'
 
@@ -45,8 +45,16 @@ export const storeWithParts = (
   return {
     ...store,
     acquire: request => async () => {
-      const owned = await keeper.own(request.job, identity)()
-      return E.isLeft(owned) ? owned : store.acquire({ ...request, partsElsewhere: true })()
+      const { job, from } = request
+      const owned = await keeper.own(job, identity)()
+      if (E.isLeft(owned)) return owned
+      const missing = await keeper.missing(job, from?.parts ?? [], [])()
+      if (E.isLeft(missing)) return missing
+      if (missing.right.length > 0)
+        return E.left(
+          streamError('missing', `the parts of ${missing.right.join(', ')} are not there`),
+        )
+      return store.acquire({ ...request, partsElsewhere: true })()
     },
     beginGeneration: claim => async () => {
       // The end of the life before may have left the place.
@@ -67,7 +75,7 @@ export const storeWithParts = (
     end: (claim, status, options) => async () => {
       const ended = await store.end(claim, status, options)()
       // Not in the background: this process has nothing else to do and may be gone.
-      if (E.isRight(ended)) await sweepEnded(store, keeper, claim, options.ttlMs, onTrouble)
+      if (E.isRight(ended)) await sweepEnded(store, keeper, claim, options, onTrouble)
       return ended
     },
     settled: sweeps.settled,
@@ -101,7 +109,8 @@ const unlessSettled = async (
   const record = await store.describe(claim.job)()
   if (E.isLeft(record)) return record
   const { right } = record
-  if (right === undefined || right.jobId !== claim.jobId) return E.right({ type: 'parts-missing', subtasks })
+  if (right === undefined || right.jobId !== claim.jobId)
+    return E.right({ type: 'parts-missing', subtasks })
   const { term, generation, latest } = right
   if (term !== claim.term || generation !== manifest.generation)
     return E.right({ type: 'fenced', term, generation })
@@ -113,25 +122,23 @@ const unlessSettled = async (
 const partsOf = (manifests: readonly Manifest[]): readonly PartRef[] =>
   manifests.flatMap(({ parts }) => parts)
 
-/** One sweep at a time; one that is asked for meanwhile follows, once. */
+/** One sweep at a time; one that is asked for meanwhile follows, once for each job. */
 const backgroundSweeps = (store: JobStore, keeper: PartKeeper, onTrouble: OnTrouble) => {
+  const waiting = new Map<string, { readonly claim: Claim; readonly supersededTtlMs: number }>()
   let running: Promise<void> | undefined
-  let next: (() => Promise<void>) | undefined
-  const run = async (first: () => Promise<void>): Promise<void> => {
-    for (let now: typeof next = first; now !== undefined; now = next) {
-      next = undefined
-      await now()
+  const run = async (): Promise<void> => {
+    // A map may grow while it is walked.
+    for (const [job, { claim, supersededTtlMs }] of waiting) {
+      waiting.delete(job)
+      const swept = await sweepOnce(store, keeper, claim, supersededTtlMs)
+      if (E.isLeft(swept)) onTrouble(swept.left)
     }
     running = undefined
   }
   return {
     start: (claim: Claim, supersededTtlMs: number): void => {
-      const sweep = async (): Promise<void> => {
-        const swept = await sweepOnce(store, keeper, claim, supersededTtlMs)
-        if (E.isLeft(swept)) onTrouble(swept.left)
-      }
-      if (running === undefined) running = run(sweep)
-      else next = sweep
+      waiting.set(claim.job, { claim, supersededTtlMs })
+      running ??= run()
     },
     settled: async (): Promise<void> => {
       while (running !== undefined) await running
@@ -155,28 +162,39 @@ const sweepOnce = async (
   })()
 }
 
-/** PE4: a record without its checkpoints is a failure of the store, and no reason to remove any. */
+/** PE4: a record that is gone, or without its checkpoints, is no reason to remove any. */
 const keptOf = async (store: JobStore, job: string): Work<readonly Manifest[]> => {
   const kept = await store.checkpoints(job)()
   if (E.isLeft(kept) || kept.right.length > 0) return kept
   const record = await store.describe(job)()
-  return E.isLeft(record) ? record : kept
+  if (E.isLeft(record)) return record
+  return record.right === undefined
+    ? E.left(streamError('missing', `there is no record of the job ${JSON.stringify(job)}`))
+    : kept
 }
 
-/** With a TTL nothing of this life is needed any more; what earlier ones have kept is theirs. */
+/**
+ * What ends with a TTL, and is not to go on, needs nothing of this life any more. In a folder nothing
+ * expires: it goes now. What earlier lives have kept is theirs.
+ */
 const sweepEnded = async (
   store: JobStore,
   keeper: PartKeeper,
   claim: Claim,
-  ttlMs: number | undefined,
+  { ttlMs, resumes = false }: EndOptions,
   onTrouble: OnTrouble,
 ): Promise<void> => {
   const { job, jobId } = claim
+  const isOver = ttlMs !== undefined && !resumes
   const kept = await keptOf(store, job)
   if (E.isLeft(kept)) return onTrouble(kept.left)
-  const stays = kept.right.filter(manifest => ttlMs === undefined || manifest.jobId !== jobId)
+  const stays = kept.right.filter(manifest => !isOver || manifest.jobId !== jobId)
   const works: readonly TaskEither<StreamError, unknown>[] = [
-    keeper.sweep(job, { parts: partsOf(stays), newest: Number.POSITIVE_INFINITY, supersededTtlMs: 0 }),
+    keeper.sweep(job, {
+      parts: partsOf(stays),
+      newest: Number.POSITIVE_INFINITY,
+      supersededTtlMs: 0,
+    }),
     ...(stays.length === 0 ? [keeper.leave(job)] : []),
   ]
   for (const work of works) {

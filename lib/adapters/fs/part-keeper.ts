@@ -56,8 +56,7 @@ export const fsPartKeeper = ({
     }
   const at = (job: string): string => join(folder, fileToken(job))
   return {
-    own: (job, store) =>
-      attempt('keep checkpoints', () => own(files, folder, at(job), job, store)),
+    own: (job, store) => attempt('keep checkpoints', () => own(files, folder, at(job), job, store)),
     missing: (job, parts, committed) =>
       attempt('look for the parts of a checkpoint', async () => {
         const known = new Set(committed.map(partFile))

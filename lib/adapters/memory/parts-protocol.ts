@@ -20,18 +20,19 @@ export const Question = t.union([
   /** Begins to write a part. */
   t.strict({
     type: t.literal('open'),
+    job: t.string,
     part: PartRef,
     sizes: t.readonlyArray(t.number),
     ttlMs: t.number,
   }),
   /** The bytes of the part from `at` on. */
-  t.strict({ type: t.literal('piece'), part: PartRef, at: t.number }),
+  t.strict({ type: t.literal('piece'), job: t.string, part: PartRef, at: t.number }),
   /** All pieces were sent. */
-  t.strict({ type: t.literal('close'), part: PartRef }),
+  t.strict({ type: t.literal('close'), job: t.string, part: PartRef }),
   /** How large the chunks of a stored part are. */
-  t.strict({ type: t.literal('find'), part: PartRef }),
+  t.strict({ type: t.literal('find'), job: t.string, part: PartRef }),
   /** Bytes of a stored part from `at` on, as many as a piece has. */
-  t.strict({ type: t.literal('fetch'), part: PartRef, at: t.number }),
+  t.strict({ type: t.literal('fetch'), job: t.string, part: PartRef, at: t.number }),
   /** Whether there is a coordinator. */
   t.strict({ type: t.literal('hello') }),
 ])

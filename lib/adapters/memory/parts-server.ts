@@ -11,7 +11,6 @@ import * as E from 'fp-ts/lib/Either.js'
 import { type StreamError, streamError } from '../../errors.js'
 import type { SnapshotStore } from '../../ports/job-store.js'
 import type { Answer } from '../../ports/requests.js'
-import type { SubtaskId } from '../../protocol/ids.js'
 import type { PartRef } from '../../protocol/manifest.js'
 import { partDigest } from '../digest.js'
 import {
@@ -26,11 +25,10 @@ import {
 
 /** What a server of parts takes. */
 export interface PartsServerOptions {
-  readonly job: string
   /** Where whole parts are held. */
   readonly parts: SnapshotStore
   /** Lets go of a part unless a checkpoint has it. */
-  readonly drop: (part: PartRef) => void
+  readonly drop: (job: string, part: PartRef) => void
   readonly stateBytesMax: number
   /** Parts of one subtask that no checkpoint has. */
   readonly pendingMax: number
@@ -63,7 +61,8 @@ export const partsServer = (options: PartsServerOptions): Answer => {
 
 class PartsServer {
   private readonly uploads = new Map<string, Upload>()
-  private readonly pending = new Map<SubtaskId, PartRef[]>()
+  /** By job and subtask. */
+  private readonly pending = new Map<string, PartRef[]>()
 
   constructor(private readonly options: PartsServerOptions) {}
 
@@ -76,14 +75,14 @@ class PartsServer {
       case 'piece':
         return this.take(question, bytes)
       case 'close':
-        return this.close(question.part)
+        return this.close(question.job, question.part)
       case 'find': {
-        const chunks = await this.options.parts.read(this.options.job, question.part)()
+        const chunks = await this.options.parts.read(question.job, question.part)()
         if (E.isLeft(chunks)) return failed(chunks.left)
         return { reply: { type: 'found', sizes: chunks.right.map(chunk => chunk.byteLength) } }
       }
       case 'fetch': {
-        const chunks = await this.options.parts.read(this.options.job, question.part)()
+        const chunks = await this.options.parts.read(question.job, question.part)()
         if (E.isLeft(chunks)) return failed(chunks.left)
         const { at } = question
         return { reply: { type: 'bytes' }, bytes: slice(chunks.right, at, at + pieceBytesMax) }
@@ -91,76 +90,73 @@ class PartsServer {
     }
   }
 
-  private open({ part, sizes, ttlMs }: Extract<Question, { type: 'open' }>): Told {
-    const { job, stateBytesMax } = this.options
+  private open({ job, part, sizes, ttlMs }: Extract<Question, { type: 'open' }>): Told {
+    const { stateBytesMax } = this.options
     const large = tooLarge(job, part, stateBytesMax)
     if (large !== undefined) return failed(large)
     const total = sizes.reduce((sum, size) => sum + size, 0)
     if (total !== part.bytes || sizes.length !== part.chunks || sizes.some(size => !(size >= 0)))
-      return failed(this.unlike(part))
-    this.makeRoom(part)
+      return failed(unlike(job, part))
+    this.makeRoom(job, part)
     const bytes = Buffer.alloc(part.bytes)
-    this.uploads.set(keyOf(part), { part, sizes, ttlMs, bytes, pieces: new Set() })
+    this.uploads.set(keyOf(job, part), { part, sizes, ttlMs, bytes, pieces: new Set() })
     return done
   }
 
-  private take({ part, at }: Extract<Question, { type: 'piece' }>, piece: Uint8Array): Told {
-    const upload = this.uploads.get(keyOf(part))
-    if (upload === undefined) return failed(this.unknown(part))
+  private take({ job, part, at }: Extract<Question, { type: 'piece' }>, piece: Uint8Array): Told {
+    const upload = this.uploads.get(keyOf(job, part))
+    if (upload === undefined) return failed(unknown(job, part))
     const { bytes, pieces } = upload
     const isPiece = Number.isInteger(at) && at >= 0 && at % pieceBytesMax === 0
     const length = Math.min(pieceBytesMax, bytes.byteLength - at)
-    if (!isPiece || piece.byteLength !== length) return failed(this.unlike(part))
+    if (!isPiece || piece.byteLength !== length) return failed(unlike(job, part))
     bytes.set(piece, at)
     pieces.add(at)
     return done
   }
 
-  private async close(part: PartRef): Promise<Told> {
-    const { job, parts } = this.options
-    const upload = this.uploads.get(keyOf(part))
+  private async close(job: string, part: PartRef): Promise<Told> {
+    const { parts } = this.options
+    const upload = this.uploads.get(keyOf(job, part))
     if (upload === undefined) {
       // Asked a second time, because the first answer was lost: it is stored, or was never here.
       const stored = await parts.read(job, part)()
-      return E.isRight(stored) ? done : failed(this.unknown(part))
+      return E.isRight(stored) ? done : failed(unknown(job, part))
     }
     const { sizes, bytes, pieces, ttlMs } = upload
     const chunks = cut(bytes, sizes)
     const isWhole = pieces.size === Math.ceil(bytes.byteLength / pieceBytesMax)
-    if (!isWhole || partDigest(chunks) !== part.digest) return failed(this.unlike(part))
+    if (!isWhole || partDigest(chunks) !== part.digest) return failed(unlike(job, part))
     const written = await parts.write(job, part, chunks, ttlMs)()
-    this.uploads.delete(keyOf(part))
+    this.uploads.delete(keyOf(job, part))
     return E.isLeft(written) ? failed(written.left) : done
   }
 
   /** MP1. What a checkpoint has meanwhile is not let go of. */
-  private makeRoom(part: PartRef): void {
-    const others = (this.pending.get(part.subtask) ?? []).filter(
-      other => keyOf(other) !== keyOf(part),
+  private makeRoom(job: string, part: PartRef): void {
+    const subtask = JSON.stringify([job, part.subtask])
+    const others = (this.pending.get(subtask) ?? []).filter(
+      other => keyOf(job, other) !== keyOf(job, part),
     )
     const known = [...others, part]
     for (const old of known.splice(0, Math.max(0, known.length - this.options.pendingMax))) {
-      this.uploads.delete(keyOf(old))
-      this.options.drop(old)
+      this.uploads.delete(keyOf(job, old))
+      this.options.drop(job, old)
     }
-    this.pending.set(part.subtask, known)
-  }
-
-  private unlike(part: PartRef): StreamError {
-    const { job } = this.options
-    return streamError('invalid', `${nameOfPart(job, part)} is not what was announced`)
-  }
-
-  private unknown(part: PartRef): StreamError {
-    const { job } = this.options
-    return streamError('unavailable', `${nameOfPart(job, part)} is not being written here`, {
-      next: 'Nothing needs to be done: the next checkpoint writes it anew.',
-    })
+    this.pending.set(subtask, known)
   }
 }
 
-const keyOf = ({ subtask, epoch, generation, digest }: PartRef): string =>
-  `${generation}:${epoch}:${digest}:${subtask}`
+const unlike = (job: string, part: PartRef): StreamError =>
+  streamError('invalid', `${nameOfPart(job, part)} is not what was announced`)
+
+const unknown = (job: string, part: PartRef): StreamError =>
+  streamError('unavailable', `${nameOfPart(job, part)} is not being written here`, {
+    next: 'Nothing needs to be done: the next checkpoint writes it anew.',
+  })
+
+const keyOf = (job: string, { subtask, epoch, generation, digest }: PartRef): string =>
+  JSON.stringify([job, generation, epoch, digest, subtask])
 
 const cut = (bytes: Buffer, sizes: readonly number[]): readonly Uint8Array[] => {
   let at = 0
@@ -176,5 +172,10 @@ const slice = (chunks: readonly Uint8Array[], from: number, to: number): Uint8Ar
 const kinds = ['invalid', 'full', 'missing', 'corrupt', 'conflict'] as const
 
 const failed = ({ type, message, next }: StreamError): Told => ({
-  reply: { type: 'failed', kind: kinds.find(kind => kind === type) ?? 'unavailable', message, next },
+  reply: {
+    type: 'failed',
+    kind: kinds.find(kind => kind === type) ?? 'unavailable',
+    message,
+    next,
+  },
 })

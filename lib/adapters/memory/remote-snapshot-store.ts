@@ -35,27 +35,27 @@ export const remoteSnapshotStore = (
     if (large !== undefined) return E.left(large)
     const bytes = Buffer.concat(chunks)
     const sizes = chunks.map(chunk => chunk.byteLength)
-    const opened = await say(ask, job, { type: 'open', part, sizes, ttlMs })
+    const opened = await say(ask, job, { type: 'open', job, part, sizes, ttlMs })
     if (E.isLeft(opened)) return opened
     for (let at = 0; at < bytes.byteLength; at += pieceBytesMax) {
       const piece = bytes.subarray(at, at + pieceBytesMax)
-      const sent = await say(ask, job, { type: 'piece', part, at }, piece)
+      const sent = await say(ask, job, { type: 'piece', job, part, at }, piece)
       if (E.isLeft(sent)) return sent
     }
-    return E.map(() => undefined)(await say(ask, job, { type: 'close', part }))
+    return E.map(() => undefined)(await say(ask, job, { type: 'close', job, part }))
   },
   read: (job, part) => () => read(ask, job, part),
 })
 
 const read = async (ask: Ask, job: string, part: PartRef): Result<readonly Uint8Array[]> => {
-  const found = await say(ask, job, { type: 'find', part })
+  const found = await say(ask, job, { type: 'find', job, part })
   if (E.isLeft(found)) return found
   const { reply } = found.right
   if (reply.type !== 'found') return E.left(unexpected(job, part))
   const pieces: Uint8Array[] = []
   const total = reply.sizes.reduce((sum, size) => sum + size, 0)
   for (let at = 0; at < total; at += pieceBytesMax) {
-    const fetched = await say(ask, job, { type: 'fetch', part, at })
+    const fetched = await say(ask, job, { type: 'fetch', job, part, at })
     if (E.isLeft(fetched)) return fetched
     pieces.push(fetched.right.bytes)
   }
