@@ -13,6 +13,7 @@ import {
   identitySubject,
   jobStreamPrefix,
 } from '../lib/protocol/addresses.js'
+import type { Manifest } from '../lib/protocol/manifest.js'
 
 /** What claiming a job needs of the world. */
 export interface ClaimPorts {
@@ -29,6 +30,8 @@ export interface ClaimRequest {
   readonly leaseMs: number
   /** Gives up what the job has stored, and starts it from nothing. */
   readonly fresh: boolean
+  /** A new life starts from this checkpoint, whose parts are written; what it keeps is left to itself. */
+  readonly startFrom?: Manifest
   /** Told while a dead predecessor's lease is waited for. */
   readonly onWaiting: (leaseMs: number) => void
 }
@@ -77,28 +80,35 @@ const tryClaim = async (
   request: ClaimRequest,
   ports: ClaimPorts,
 ): Promise<E.Either<StreamError, Claimed | EndedBefore | Held>> => {
-  const { job, fresh } = request
+  const { job, fresh, startFrom } = request
   const record = await ports.store.describe(job)()
   if (E.isLeft(record)) return record
   const status = record.right?.status
+  const isOver = status === 'finished' || status === 'canceled'
   // A coordinator that died right after its job's end is started again like any other; so is a
   // supervisor. Neither may run a finished job a second time.
-  if (!fresh && (status === 'finished' || status === 'canceled')) {
+  if (!fresh && startFrom === undefined && isOver) {
     return E.right({ type: 'ended', status, reason: record.right?.statusReason })
   }
   const identity = await ports.log.facts(identityStream(job))()
   if (E.isLeft(identity) && identity.left.type !== 'missing') return identity
-  const claimed = await acquire(request, E.isRight(identity) && !fresh, ports)
+  const isKnown = E.isRight(identity) && !fresh
+  if (startFrom !== undefined && isKnown && record.right === undefined)
+    return E.left(forgotten(job))
+  const givesUp = fresh && record.right !== undefined && !isOver
+  const claimed = await acquire(request, givesUp ? undefined : startFrom, isKnown, ports)
   if (E.isLeft(claimed)) return claimed
   if (claimed.right.type === 'held') return E.right(claimed.right)
-  if (!fresh || claimed.right.created) return settle(claimed.right, job, ports)
-  const { claim } = claimed.right
+  const { claim, created, record: taken } = claimed.right
+  const isNew = created && (startFrom === undefined ? taken.latest === undefined : !givesUp)
+  if (!fresh || isNew) return settle(claimed.right, job, ports)
   const ended = await ports.store.end(claim, 'canceled', {
     reason: 'started afresh',
-    ttlMs: givenUpTtlMs,
+    // Whoever goes back to a checkpoint may want to go back to another one tomorrow.
+    ...(startFrom === undefined ? { ttlMs: givenUpTtlMs } : { resumes: false }),
   })()
   if (E.isLeft(ended)) return ended
-  const again = await acquire(request, false, ports)
+  const again = await acquire(request, startFrom, false, ports)
   if (E.isLeft(again)) return again
   return again.right.type === 'held' ? E.right(again.right) : settle(again.right, job, ports)
 }
@@ -135,11 +145,13 @@ type Held = Extract<AcquireOutcome, { readonly type: 'held' }>
 
 const acquire = async (
   { job, run, graph, leaseMs }: ClaimRequest,
+  from: Manifest | undefined,
   mustExist: boolean,
   { store, scheduler }: ClaimPorts,
 ): Promise<E.Either<StreamError, Acquired | Held>> => {
   const now = scheduler.wallClock()
-  const outcome = await store.acquire({ job, run, leaseMs, graph, mustExist, now })()
+  const request = { job, run, leaseMs, graph, mustExist, now }
+  const outcome = await store.acquire(from === undefined ? request : { ...request, from })()
   if (E.isLeft(outcome)) return outcome
   const { right } = outcome
   switch (right.type) {
@@ -182,7 +194,8 @@ const forgotten = (job: string): StreamError =>
     },
   )
 
-const quote = (name: string): string => (/^[\w.-]+$/.test(name) ? name : `'${name}'`)
+/** A name as it is typed on a command line. */
+export const quote = (name: string): string => (/^[\w.-]+$/.test(name) ? name : `'${name}'`)
 
 /** An empty Redis must be noticed later, so NATS remembers that the job exists (P10). */
 const keepIdentity = async (

@@ -9,7 +9,13 @@ import { type StreamError, streamError } from '../lib/errors.js'
 import type { Plan } from '../lib/job/plan.js'
 import type { ControlBus } from '../lib/ports/control-bus.js'
 import type { EventLog } from '../lib/ports/event-log.js'
-import type { Claim, CommitOutcome, HistoryEntry, JobStore } from '../lib/ports/job-store.js'
+import type {
+  Claim,
+  CommitOutcome,
+  HistoryEntry,
+  JobStore,
+  SubtaskHistory,
+} from '../lib/ports/job-store.js'
 import type { Scheduler } from '../lib/ports/scheduler.js'
 import {
   coordinatorSubject,
@@ -32,9 +38,15 @@ import {
   nextWakeAt,
   stepCoordinator,
 } from '../lib/protocol/coordinator.js'
-import type { Generation } from '../lib/protocol/ids.js'
+import type { Epoch, Generation } from '../lib/protocol/ids.js'
 import type { Manifest } from '../lib/protocol/manifest.js'
-import { decodeMessage, encodeMessage, ToCoordinator } from '../lib/protocol/messages.js'
+import {
+  decodeMessage,
+  encodeMessage,
+  type Report,
+  ToCoordinator,
+} from '../lib/protocol/messages.js'
+import { leftBy } from '../lib/protocol/retention.js'
 
 /** What a coordinator needs of the world. */
 export interface CoordinatorPorts {
@@ -70,9 +82,21 @@ type Unstamped = CoordinatorEvent extends infer Event
 
 /** Between tries at a store that does not answer. */
 const retryMs = 500
-/** How long the record of a job that ended for good stays readable. */
-const endedTtlMs = 3_600_000
 const mailboxSlackBytes = 4 * 1024 * 1024
+
+/** What a history says of the state that was reported; parts of older epochs were not written again. */
+const stateOf = (
+  epoch: Epoch,
+  reports: readonly Report[],
+): Required<Pick<HistoryEntry, 'bytes' | 'writtenBytes' | 'subtasks'>> => {
+  const subtasks = reports.map(({ part, alignmentMs, syncMs, asyncMs }): SubtaskHistory => {
+    const writtenBytes = part.epoch === epoch ? part.bytes : 0
+    return { subtask: part.subtask, bytes: part.bytes, writtenBytes, alignmentMs, syncMs, asyncMs }
+  })
+  const sumOf = (size: 'bytes' | 'writtenBytes'): number =>
+    subtasks.reduce((sum, subtask) => sum + subtask[size], 0)
+  return { bytes: sumOf('bytes'), writtenBytes: sumOf('writtenBytes'), subtasks }
+}
 
 /** One coordinator at work. */
 export class CoordinatorActor {
@@ -308,16 +332,22 @@ export class CoordinatorActor {
       parts,
       final,
     }
-    const bytes = parts.reduce((sum, part) => sum + part.bytes, 0)
-    const status = 'completed'
-    return this.tryCommit(manifest, { epoch, generation, status, triggeredAt, durationMs, bytes })
+    return this.tryCommit(manifest, {
+      epoch,
+      generation,
+      status: 'completed',
+      triggeredAt,
+      durationMs,
+      ...stateOf(epoch, [...checkpoint.reports.values()]),
+    })
   }
 
   private async tryCommit(manifest: Manifest, history: HistoryEntry): Promise<void> {
     const { claim, plan, ports } = this.options
     const { generation, epoch } = manifest
     const { supersededTtlMs, historyMax } = plan.graph.limits
-    const options = { supersededTtlMs, history, historyMax }
+    const { numRetained = 1 } = plan.graph.checkpoint ?? {}
+    const options = { supersededTtlMs, numRetained, history, historyMax }
     const outcome = await ports.store.commit(claim, manifest, options)()
     if (E.isRight(outcome)) return this.committed(manifest, outcome.right)
     const error = outcome.left
@@ -367,14 +397,14 @@ export class CoordinatorActor {
     aborted,
   }: Extract<CoordinatorEffect, { type: 'record-aborted' }>): Promise<void> {
     const { claim, plan, ports } = this.options
-    const { epoch, durationMs, reason, facts } = aborted
+    const { epoch, durationMs, reason, facts, reports } = aborted
     const entry: HistoryEntry = {
       epoch,
       generation,
       status: 'aborted',
       triggeredAt: ports.scheduler.wallClock() - durationMs,
       durationMs,
-      bytes: 0,
+      ...stateOf(epoch, reports),
       reason: `${reason}: ${facts}`,
     }
     const recorded = await ports.store.recordAborted(claim, entry, plan.graph.limits.historyMax)()
@@ -403,10 +433,10 @@ export class CoordinatorActor {
    * again, and after it by none.
    */
   private async endJob(effect: Extract<CoordinatorEffect, { type: 'end-job' }>): Promise<void> {
-    const { claim, ports } = this.options
+    const { claim, plan, ports } = this.options
     const { status, reason } = effect
-    const keep = status === 'failed'
-    const tidied = await this.tidy(keep)
+    const left = leftBy(status, plan.graph.checkpoint?.retention ?? 'none')
+    const tidied = await this.tidy(left.resumes && left.ttlMs === undefined)
     if (E.isLeft(tidied)) {
       this.note({ type: 'store-trouble', doing: "removing the job's streams", error: tidied.left })
       // Out of reach for now; after any other answer asking again is of no use.
@@ -417,7 +447,7 @@ export class CoordinatorActor {
     }
     const ended = await ports.store.end(claim, status, {
       ...(reason === undefined ? {} : { reason }),
-      ...(keep ? {} : { ttlMs: endedTtlMs }),
+      ...left,
     })()
     if (E.isLeft(ended)) {
       if (this.endedBy(ended.left) && ended.left.type === 'fenced') return
@@ -430,7 +460,7 @@ export class CoordinatorActor {
     this.dispatch({ type: 'job-ended' })
   }
 
-  /** Removes the job's own streams; those of a failed job's identity and dead letters are kept. */
+  /** Removes the job's own streams; those of a kept job's identity and dead letters are kept. */
   private async tidy(keep: boolean): Promise<E.Either<StreamError, void>> {
     const { plan, ports } = this.options
     const { job } = plan

@@ -24,8 +24,16 @@ import type { Digests, RecordCodec } from '../lib/ports/record-codec.js'
 import type { CoordinatorSettings, CoordinatorState, Note } from '../lib/protocol/coordinator.js'
 import type { SubtaskId, WorkerId } from '../lib/protocol/ids.js'
 import { exponentialDelay, noRestart } from '../lib/protocol/retry.js'
-import { checkDurability, claimJob } from './claim.js'
+import {
+  type Claimed,
+  type ClaimPorts,
+  type ClaimRequest,
+  checkDurability,
+  claimJob,
+  type EndedBefore,
+} from './claim.js'
 import { CoordinatorActor } from './coordinator.js'
+import { claimFrom } from './from.js'
 import { WorkerActor } from './worker.js'
 
 /** Where a job's servers are. */
@@ -219,47 +227,73 @@ export interface RunningCoordinator extends Running<CoordinatorOutcome> {
   readonly claimed: boolean
 }
 
-/** Runs the coordinator in this process; the store's lease says that it is the only one. */
-export const runCoordinator = async (options: {
+/** What a coordinator runs, and whom it tells. */
+export interface CoordinatorRun {
   readonly plan: Plan
   readonly servers: Servers
   /** Identity of the run; the same run takes over from its own dead coordinator without waiting. */
   readonly run: string
   readonly fresh: boolean
+  /** The checkpoint that a new job starts from: `<job>` or `<job>/<checkpoint>`. */
+  readonly from?: string | undefined
   readonly trouble: Trouble
   readonly onNote: (note: Note) => void
   readonly onState: (state: CoordinatorState) => void
-}): Promise<E.Either<StreamError, RunningCoordinator>> => {
-  const { plan, servers, run, fresh, trouble, onNote, onState } = options
+}
+
+/** Owns the job; a new one that starts from a checkpoint reads that over a connection of its own (P13). */
+const claimAs = async (
+  { plan, servers, run, fresh, from, trouble }: CoordinatorRun,
+  ports: ClaimPorts,
+): Promise<E.Either<StreamError, Claimed | EndedBefore>> => {
+  const request: ClaimRequest = {
+    job: plan.job,
+    run,
+    graph: plan.fingerprint,
+    leaseMs,
+    fresh,
+    onWaiting: ms =>
+      trouble(
+        `another run holds job '${plan.job}'; waiting up to ${Math.ceil(ms)} ms to see whether it lives`,
+      ),
+  }
+  if (from === undefined) return claimJob(request, ports)
+  const redis = await connectRedis({
+    url: servers.redisUrl,
+    name: `sluice ${plan.job} copy`,
+    role: 'snapshots',
+    onStatus: () => {},
+  })()
+  if (E.isLeft(redis)) return redis
+  const { maxParallelism } = plan.graph
+  const graphShape = { maxParallelism, subtasks: plan.subtasks.map(s => s.id) }
+  const snapshots = redisSnapshotStore(redis.right)
+  const claimed = await claimFrom({ ...request, from, graphShape }, { ...ports, snapshots })
+  await redis.right.close()
+  return claimed
+}
+
+/** Runs the coordinator in this process; the store's lease says that it is the only one. */
+export const runCoordinator = async (
+  options: CoordinatorRun,
+): Promise<E.Either<StreamError, RunningCoordinator>> => {
+  const { plan, servers, run, trouble, onNote, onState } = options
   const links = await openLinks(servers, `sluice ${plan.job} coordinator`, 'control', trouble)
   if (E.isLeft(links)) return links
   const { link, log, bus, redis, close } = links.right
   const store = redisJobStore(redis)
   const ports = { store, log, bus, scheduler: nodeScheduler }
   const durable = await checkDurability(plan.graph.durability, store)
-  const claimed = E.isLeft(durable)
-    ? durable
-    : await claimJob(
-        {
-          job: plan.job,
-          run,
-          graph: plan.fingerprint,
-          leaseMs,
-          fresh,
-          onWaiting: ms =>
-            trouble(
-              `another run holds job '${plan.job}'; waiting up to ${Math.ceil(ms)} ms to see whether it lives`,
-            ),
-        },
-        ports,
-      )
+  const claimed = E.isLeft(durable) ? durable : await claimAs(options, ports)
   if (E.isLeft(claimed)) {
     await close()
     return claimed
   }
   if (claimed.right.type === 'ended') {
     const { status, reason } = claimed.right
-    trouble(`job '${plan.job}' is ${status} already; to run it again from nothing, add --fresh`)
+    trouble(
+      `job '${plan.job}' is ${status} already; to run it again from nothing, add --fresh; to go on from a checkpoint that it keeps, --from`,
+    )
     return E.right({
       ended: Promise.resolve({ type: 'ended', status, reason }),
       bus,

@@ -64,6 +64,11 @@ export interface StartJobOptions {
   readonly redisUrl: string
   /** Gives up the job's stored state and starts it from nothing. Default: false. */
   readonly fresh?: boolean
+  /**
+   * Starts a new job from a kept checkpoint: `<job>`, the newest that it keeps, or `<job>/<id>`. Nothing
+   * of that job is changed. Default: none.
+   */
+  readonly from?: string
   /** Told everything that happens. Default: nobody. */
   readonly onEvent?: (event: JobEvent) => void
 }
@@ -73,13 +78,13 @@ export interface StartJobOptions {
  * ran before goes on from its latest checkpoint. Rejects when the job file or a server cannot be used.
  */
 export const startJob = async (options: StartJobOptions): Promise<RunningJob> => {
-  const { jobFile, natsUrl, redisUrl, fresh = false, onEvent = () => {} } = options
+  const { jobFile, natsUrl, redisUrl, fresh = false, from, onEvent = () => {} } = options
   const plan = await loadJob(jobFile)
   if (E.isLeft(plan)) throw new SluiceError(plan.left)
   const servers = { natsUrl, redisUrl }
   const usable = await probe(servers, plan.right.graph.durability)
   if (E.isLeft(usable)) throw new SluiceError(usable.left)
-  const supervisor = new Supervisor({ jobFile, plan: plan.right, servers, fresh, onEvent })
+  const supervisor = new Supervisor({ jobFile, plan: plan.right, servers, fresh, from, onEvent })
   supervisor.start()
   return supervisor
 }

@@ -40,7 +40,12 @@ export interface OpenOutput {
   readonly generation: Generation
   readonly mode: 'transactional' | 'direct'
   readonly restored:
-    | { readonly epoch: Epoch; readonly prepared: readonly PreparedOutput[] }
+    | {
+        readonly epoch: Epoch
+        readonly prepared: readonly PreparedOutput[]
+        /** It was another job's, which may have published on another subject. */
+        readonly isCopy: boolean
+      }
     | undefined
 }
 
@@ -61,7 +66,9 @@ export const openOutput = async (
   const stream = await findStream(options, ports.log)
   if (E.isLeft(stream)) return stream
   const restored =
-    options.restored === undefined ? E.right(undefined) : decodePrepared(options.restored)
+    options.restored === undefined
+      ? E.right(undefined)
+      : decodePrepared(options.restored, options.subject)
   if (E.isLeft(restored)) return restored
   const machineOptions = {
     ...options.identity,
@@ -116,12 +123,17 @@ const Base = t.type({
     sequence: t.number,
     published: t.union([t.undefined, t.type({ epoch: t.number, index: t.number })]),
   }),
+  /** Absent in what older versions stored. */
+  subject: t.union([t.undefined, t.string]),
 })
 const FirstIndex = t.type({ firstIndex: t.number })
 
 /** A snapshot holds the base as an entry of epoch 0, which no transaction has. */
-const encodePrepared = ({ base, transactions }: OutputSnapshot): readonly PreparedOutput[] => [
-  { epoch: 0, records: [], meta: { base } },
+const encodePrepared = (
+  { base, transactions }: OutputSnapshot,
+  subject: string,
+): readonly PreparedOutput[] => [
+  { epoch: 0, records: [], meta: { base, subject } },
   ...transactions.map(({ epoch, firstIndex, records }) => ({
     epoch,
     records,
@@ -129,15 +141,17 @@ const encodePrepared = ({ base, transactions }: OutputSnapshot): readonly Prepar
   })),
 ]
 
-const decodePrepared = (restored: {
-  readonly epoch: Epoch
-  readonly prepared: readonly PreparedOutput[]
-}): E.Either<StreamError, OutputSnapshot & { readonly restoredEpoch: Epoch }> => {
+const nothingPublished = { sequence: 0, published: undefined }
+
+const decodePrepared = (
+  restored: NonNullable<OpenOutput['restored']>,
+  subject: string,
+): E.Either<StreamError, OutputSnapshot & { readonly restoredEpoch: Epoch }> => {
   const [head, ...rest] = restored.prepared
   // An output that the job did not have when the checkpoint was taken starts with nothing.
   if (head === undefined) {
     return E.right({
-      base: { sequence: 0, published: undefined },
+      base: nothingPublished,
       transactions: [],
       restoredEpoch: restored.epoch,
     })
@@ -152,7 +166,14 @@ const decodePrepared = (restored: {
       return E.left(streamError('corrupt', `prepared output of epoch ${epoch} has no index`))
     transactions.push({ epoch, records, firstIndex: index.right.firstIndex })
   }
-  return E.right({ base: base.right.base, transactions, restoredEpoch: restored.epoch })
+  // What another job knows of its own subject says nothing of ours.
+  const was = base.right.subject ?? subject
+  const isElsewhere = restored.isCopy && was !== subject
+  return E.right({
+    base: isElsewhere ? nothingPublished : base.right.base,
+    transactions,
+    restoredEpoch: restored.epoch,
+  })
 }
 
 /** One output at work. */
@@ -202,7 +223,7 @@ export class Output {
   }
 
   snapshot(): readonly PreparedOutput[] {
-    return encodePrepared(this.machine.snapshot())
+    return encodePrepared(this.machine.snapshot(), this.options.subject)
   }
 
   completed(epoch: Epoch): void {

@@ -30,7 +30,7 @@ import {
   parseSubtaskId,
 } from '../lib/protocol/addresses.js'
 import type { ChannelId, Epoch, Generation, SubtaskId } from '../lib/protocol/ids.js'
-import type { Manifest } from '../lib/protocol/manifest.js'
+import { type Manifest, writtenAs } from '../lib/protocol/manifest.js'
 import type { Decline, Report, SubtaskState } from '../lib/protocol/messages.js'
 import { SourcePosition } from '../lib/protocol/source-position.js'
 import { type CapturedState, KeyedStateStore } from '../lib/state/keyed-state.js'
@@ -250,8 +250,7 @@ export class SubtaskActor {
     const chunks = await ports.snapshots.read(plan.job, part)()
     if (E.isLeft(chunks)) return chunks
     return decodeSnapshot(chunks.right, bytes => ports.codec.deserialize(bytes), {
-      job: plan.job,
-      part,
+      ...writtenAs(plan.job, part),
       maxParallelism: plan.graph.maxParallelism,
       keyGroups: this.subtask.keyGroups,
       sections: [
@@ -282,7 +281,8 @@ export class SubtaskActor {
       const prepared = snapshot?.outputs.get(options.id) ?? []
       // An output without checkpoints has nothing to restore, though the job's last one is a checkpoint.
       const isNew = restore === undefined || options.mode === 'direct'
-      const restored = isNew ? undefined : { epoch: restore.epoch, prepared }
+      const isCopy = restore?.origin !== undefined
+      const restored = isNew ? undefined : { epoch: restore.epoch, prepared, isCopy }
       const output = await openOutput({ ...options, restored }, ports, {
         onRecovered: () => this.settleRestore(),
         onCommitted: () => this.options.onChange(),
@@ -296,8 +296,10 @@ export class SubtaskActor {
   }
 
   private wanted(): readonly OpenOutput[] {
-    const { plan, generation, jobId } = this.options
-    return wantedOutputs({ plan, chain: this.chain, subtask: this.subtask, generation, jobId })
+    const { plan, generation, jobId, restore } = this.options
+    const { chain, subtask } = this
+    const origin = restore?.origin
+    return wantedOutputs({ plan, chain, subtask, generation, jobId, origin })
   }
 
   private makeOuts(): void {

@@ -44,6 +44,8 @@ export interface SupervisorOptions {
   readonly plan: Plan
   readonly servers: Servers
   readonly fresh: boolean
+  /** The checkpoint that a new job starts from. */
+  readonly from?: string | undefined
   readonly onEvent: (event: JobEvent) => void
 }
 
@@ -94,7 +96,8 @@ export class Supervisor implements RunningJob {
   private readonly lost = new Map<WorkerId, NodeJS.Timeout>()
   private silentLooks = 0
   private readonly run = randomUUID()
-  private fresh: boolean
+  /** How the job is begun, until it is. */
+  private beginning: readonly string[]
   /** What the present coordinator said last that it does. */
   private phase: string | undefined
   /** Roles that wait to be started again. */
@@ -105,7 +108,12 @@ export class Supervisor implements RunningJob {
   private result: JobOutcome | undefined
 
   constructor(private readonly options: SupervisorOptions) {
-    this.fresh = options.fresh
+    const { fresh, from } = options
+    // A name may begin with a hyphen.
+    this.beginning = [
+      ...(fresh ? ['--fresh'] : []),
+      ...(from === undefined ? [] : [`--from=${from}`]),
+    ]
     this.outcome = new Promise(resolve => {
       this.settle = resolve
     })
@@ -133,7 +141,7 @@ export class Supervisor implements RunningJob {
     const worker = role === coordinatorRole ? undefined : `${role}-${randomUUID().slice(0, 8)}`
     const args =
       worker === undefined ? ['coordinator', jobFile] : ['worker', jobFile, '--only', role]
-    if (worker === undefined && this.fresh) args.push('--fresh')
+    if (worker === undefined) args.push(...this.beginning)
     const child = fork(entry, args, {
       // Addresses may hold passwords: the environment shows them to nobody but the owner.
       env: {
@@ -185,7 +193,7 @@ export class Supervisor implements RunningJob {
         return
       case 'note':
         // From here on a restarted coordinator must go on, not start from nothing again.
-        this.fresh = false
+        this.beginning = []
         this.watchLost(message.facts)
         onEvent({ type: 'note', name: message.name, text: message.text, facts: message.facts })
         return

@@ -8,6 +8,7 @@ import {
   deadLetterSubjects,
 } from '../lib/protocol/addresses.js'
 import type { Generation } from '../lib/protocol/ids.js'
+import type { Origin } from '../lib/protocol/manifest.js'
 import { token } from '../lib/protocol/names.js'
 import type { OpenOutput } from './output.js'
 
@@ -21,11 +22,16 @@ export const wantedOutputs = (of: {
   readonly subtask: Subtask
   readonly generation: Generation
   readonly jobId: string
+  /** What the job was started from, as long as nothing of its own has completed. */
+  readonly origin: Origin | undefined
 }): readonly OpenOutput[] => {
-  const { plan, chain, subtask, generation, jobId } = of
+  const { plan, chain, subtask, generation, jobId, origin } = of
   const { index } = subtask
   const mode = plan.graph.checkpoint === undefined ? 'direct' : 'transactional'
   const common = { generation, mode, restored: undefined } as const
+  const output = origin?.output
+  const before =
+    output === undefined ? {} : { before: { epoch: output.epoch, jobs: output.jobIds } }
   const wanted: OpenOutput[] = []
   for (const vertex of chain.members) {
     if (vertex.type !== 'sink') continue
@@ -35,7 +41,7 @@ export const wantedOutputs = (of: {
     wanted.push({
       ...common,
       id: vertex.id,
-      identity: { job: jobId, sink: vertex.id, subtask: index },
+      identity: { job: jobId, sink: vertex.id, subtask: index, ...before },
       subject,
       stream: vertex.sink.stream,
       // Streams of their own, so that no sink subtask disturbs another's predictions; one stream for
@@ -50,7 +56,7 @@ export const wantedOutputs = (of: {
   wanted.push({
     ...common,
     id: deadLetters,
-    identity: { job: jobId, sink: deadLetters, subtask: index },
+    identity: { job: jobId, sink: deadLetters, subtask: index, ...before },
     subject: deadLetterSubject(plan.job, subtask.id),
     stream: undefined,
     create: { name: deadLetterStream(plan.job), subjects: [deadLetterSubjects(plan.job)] },

@@ -10,10 +10,17 @@ import { loadJob } from '../load-job.js'
 import { type JobOutcome, Supervisor } from '../supervisor.js'
 import type { Printer } from './output.js'
 
+/** How a job is begun, if not where it was. */
+export interface Beginning {
+  readonly fresh: boolean
+  /** A checkpoint: `<job>` or `<job>/<checkpoint>`. */
+  readonly from: string | undefined
+}
+
 /** Runs a job on given servers until it ends or Ctrl-C stops it. */
 export const upCommand = async (
   file: string,
-  options: { readonly servers: Servers; readonly fresh: boolean },
+  options: Beginning & { readonly servers: Servers },
   printer: Printer,
 ): Promise<number> => {
   const plan = await loadJob(file)
@@ -21,13 +28,13 @@ export const upCommand = async (
     printer.error(plan.left)
     return exitCodes.invalid
   }
-  return supervise(file, plan.right, options.servers, options.fresh, printer)
+  return supervise(file, plan.right, options.servers, options, printer)
 }
 
 /** Runs a job on servers of its own, which are gone afterwards. */
 export const devCommand = async (
   file: string,
-  options: { readonly data: string | undefined; readonly fresh: boolean },
+  options: Beginning & { readonly data: string | undefined },
   printer: Printer,
 ): Promise<number> => {
   const plan = await loadJob(file)
@@ -48,7 +55,7 @@ export const devCommand = async (
   const { natsUrl, redisUrl } = servers.right
   printer.say(`embedded servers: NATS at ${natsUrl}, Redis at ${redisUrl}`)
   try {
-    return await supervise(file, plan.right, { natsUrl, redisUrl }, options.fresh, printer)
+    return await supervise(file, plan.right, { natsUrl, redisUrl }, options, printer)
   } finally {
     await servers.right.stop()()
   }
@@ -58,7 +65,7 @@ const supervise = async (
   file: string,
   plan: Plan,
   servers: Servers,
-  fresh: boolean,
+  { fresh, from }: Beginning,
   printer: Printer,
 ): Promise<number> => {
   const usable = await probe(servers, plan.graph.durability)
@@ -68,7 +75,14 @@ const supervise = async (
   }
   const risk = givenUp(plan.graph.durability)
   if (risk !== undefined) printer.say(`durability '${plan.graph.durability}': ${risk}`)
-  const supervisor = new Supervisor({ jobFile: file, plan, servers, fresh, onEvent: printer.event })
+  const supervisor = new Supervisor({
+    jobFile: file,
+    plan,
+    servers,
+    fresh,
+    from,
+    onEvent: printer.event,
+  })
   const stop = (): void => {
     printer.say('stopping; the job goes on from its latest checkpoint when it is started again')
     void supervisor.stop()

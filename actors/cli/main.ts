@@ -3,7 +3,8 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Servers } from '../deploy.js'
 import { exitCodes } from '../ipc.js'
-import { devCommand, upCommand } from './jobs.js'
+import { checkpointsCommand } from './checkpoints.js'
+import { type Beginning, devCommand, upCommand } from './jobs.js'
 import { makePrinter, type Printer } from './output.js'
 import { cancelCommand, statusCommand } from './questions.js'
 import { coordinatorCommand, workerCommand } from './roles.js'
@@ -16,8 +17,9 @@ interface Addresses {
   readonly nats: string
   readonly redis: string
 }
-interface Fresh {
+interface Begin {
   readonly fresh: boolean
+  readonly from?: string
 }
 
 const nats = new Option('--nats <url>', 'where NATS is')
@@ -31,10 +33,16 @@ const fresh = new Option(
   "give up the job's stored state and start from nothing",
 ).default(false)
 
+const from = new Option(
+  '--from <checkpoint>',
+  'start a new job from a kept checkpoint: <job>, or <job>/<id>',
+)
+
 const serversOf = (options: Addresses): Servers => ({
   natsUrl: options.nats,
   redisUrl: options.redis,
 })
+const beginningOf = ({ fresh, from }: Begin): Beginning => ({ fresh, from })
 const printerOf = ({ json, verbose }: Common): Printer =>
   makePrinter({ json: json === true, verbose: verbose === true })
 
@@ -68,27 +76,32 @@ const exit = async (code: Promise<number>): Promise<void> => {
 command('dev <job>', 'run a job on embedded servers, one process per subtask')
   .option('--data <folder>', 'keep the servers in this folder instead of a temporary one')
   .addOption(fresh)
-  .action((job: string, options: Common & Fresh & { readonly data?: string }) =>
-    exit(devCommand(job, { data: options.data, fresh: options.fresh }, printerOf(options))),
+  .addOption(from)
+  .action((job: string, options: Common & Begin & { readonly data?: string }) =>
+    exit(devCommand(job, { data: options.data, ...beginningOf(options) }, printerOf(options))),
   )
 
 command('up <job>', 'run a job on given servers, one process per subtask')
   .addOption(nats)
   .addOption(redis)
   .addOption(fresh)
-  .action((job: string, options: Common & Addresses & Fresh) =>
-    exit(upCommand(job, { servers: serversOf(options), fresh: options.fresh }, printerOf(options))),
+  .addOption(from)
+  .action((job: string, options: Common & Addresses & Begin) =>
+    exit(
+      upCommand(job, { servers: serversOf(options), ...beginningOf(options) }, printerOf(options)),
+    ),
   )
 
 command('coordinator <job>', "run a job's coordinator in this process")
   .addOption(nats)
   .addOption(redis)
   .addOption(fresh)
-  .action((job: string, options: Common & Addresses & Fresh) =>
+  .addOption(from)
+  .action((job: string, options: Common & Addresses & Begin) =>
     exit(
       coordinatorCommand(
         job,
-        { servers: serversOf(options), fresh: options.fresh },
+        { servers: serversOf(options), ...beginningOf(options) },
         printerOf(options),
       ),
     ),
@@ -114,6 +127,12 @@ command('status [job]', 'show what is known of a job, or of all jobs')
   .addOption(redis)
   .action((job: string | undefined, options: Common & Addresses) =>
     exit(statusCommand(job, options.redis, printerOf(options))),
+  )
+
+command('checkpoints <job> [id]', 'show the checkpoints of a job, or one with its subtasks')
+  .addOption(redis)
+  .action((job: string, id: string | undefined, options: Common & Addresses) =>
+    exit(checkpointsCommand(job, id, options.redis, printerOf(options))),
   )
 
 command('cancel <job>', 'end a job for good')

@@ -7,7 +7,8 @@ import { exitCodes } from '../ipc.js'
 import { nudgeCoordinator } from '../nudges.js'
 import type { Printer } from './output.js'
 
-const unknownJob = (job: string): StreamError =>
+/** Nobody here knows the job. */
+export const unknownJob = (job: string): StreamError =>
   streamError('missing', `there is no job '${job}' in this Redis`, {
     next: "List the jobs with 'sluice status'; check --redis.",
   })

@@ -13,6 +13,7 @@ import { describeNote, progressOf } from '../describe.js'
 import { exitCodes, type FromChild, ToChild } from '../ipc.js'
 import { loadJob } from '../load-job.js'
 import { nudgeWorkerExited } from '../nudges.js'
+import type { Beginning } from './jobs.js'
 import type { Printer } from './output.js'
 
 /** Told to the supervisor if there is one, printed otherwise. */
@@ -90,7 +91,7 @@ const progressEveryMs = 250
 /** Runs a coordinator until the job ends, another one owns it, or somebody says to leave. */
 export const coordinatorCommand = async (
   file: string,
-  options: { readonly servers: Servers; readonly fresh: boolean },
+  options: Beginning & { readonly servers: Servers },
   printer: Printer,
 ): Promise<number> => {
   const { left, leave } = leaving()

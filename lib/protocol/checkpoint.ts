@@ -104,8 +104,8 @@ export type CheckpointEffect =
       readonly reason: AbortReason
       readonly facts: string
       readonly durationMs: number
-      /** How long ago it was registered tells people when; decisions never use it. */
-      readonly reported: number
+      /** What had been reported: for people; decisions never use it. */
+      readonly reports: readonly Report[]
     }
 
 /** A new state, and effects to perform in order. */
@@ -324,7 +324,7 @@ const abort = (
       reason,
       facts,
       durationMs: now - attempt.registeredAt,
-      reported: attempt.reports.size,
+      reports: [...attempt.reports.values()],
     },
   ],
 ]

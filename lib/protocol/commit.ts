@@ -45,6 +45,11 @@ export interface OutputIdentity {
   readonly job: string
   readonly sink: string
   readonly subtask: number
+  /**
+   * Jobs that may have published what was restored of it, up to that epoch: the checkpoint was theirs.
+   * What they published later is a stranger's.
+   */
+  readonly before?: { readonly epoch: Epoch; readonly jobs: readonly string[] }
 }
 
 /** A place in the chain. */
@@ -172,13 +177,19 @@ export const stampOf = (
   headers: Readonly<Record<string, string>> | undefined,
   of: OutputIdentity,
 ): Stamp | undefined => {
-  if (headers?.[header.job] !== escaped(of.job) || headers[header.sink] !== sinkName(of)) return
+  if (headers === undefined || headers[header.sink] !== sinkName(of)) return
+  const isOwn = headers[header.job] === escaped(of.job)
+  if (!isOwn && !of.before?.jobs.some(job => headers[header.job] === escaped(job))) return
   const [generation, epoch, index] = [header.generation, header.epoch, header.index].map(name => {
     const text = headers[name] ?? ''
     return /^\d{1,15}$/.test(text) ? Number(text) : undefined
   })
   if (generation === undefined || epoch === undefined || index === undefined) return
-  return { generation, epoch, index }
+  if (isOwn) return { generation, epoch, index }
+  // Generations of another job say nothing about ours; all of them were before.
+  return of.before !== undefined && epoch <= of.before.epoch
+    ? { generation: 0, epoch, index }
+    : undefined
 }
 
 interface Segment extends Transaction {

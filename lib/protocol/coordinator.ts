@@ -302,7 +302,10 @@ const onGenerationBegun = (
 }
 
 /** Why a checkpoint cannot be restored into this graph; what lies inside its parts is for the parts' readers. */
-const misfitOf = (settings: CoordinatorSettings, restore: Manifest): string | undefined => {
+export const misfitOf = (
+  settings: Pick<CoordinatorSettings, 'maxParallelism' | 'subtasks'>,
+  restore: Manifest,
+): string | undefined => {
   if (restore.maxParallelism !== settings.maxParallelism) {
     return `checkpoint ${restore.epoch} was taken with maxParallelism ${restore.maxParallelism}, and the job now has ${settings.maxParallelism}: it is fixed for the state's life; set it back, or start from nothing with --fresh`
   }

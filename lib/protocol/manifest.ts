@@ -22,6 +22,17 @@ export const PartRef = t.readonly(
 )
 export type PartRef = t.TypeOf<typeof PartRef>
 
+/** Where a checkpoint was copied from. */
+export const Origin = t.readonly(
+  t.strict({
+    job: t.string,
+    epoch: t.number,
+    /** What of the output prepared in it others may have published: up to which epoch, as which jobs. */
+    output: t.readonly(t.strict({ epoch: t.number, jobIds: t.readonlyArray(t.string) })),
+  }),
+)
+export type Origin = t.TypeOf<typeof Origin>
+
 /** A completed checkpoint: all snapshots of one barrier. Written by the commit script only. */
 export const Manifest = t.readonly(
   t.exact(
@@ -42,7 +53,7 @@ export const Manifest = t.readonly(
       }),
       t.partial({
         /** The checkpoint that this one is a copy of: what its job was started from. */
-        origin: t.readonly(t.strict({ job: t.string, jobId: t.string, epoch: t.number })),
+        origin: Origin,
       }),
     ]),
   ),

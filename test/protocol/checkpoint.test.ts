@@ -1,7 +1,7 @@
 import test from 'ava'
 import { InvariantViolation } from '../../lib/invariant.js'
 import { nextCheckpointAt } from '../../lib/protocol/checkpoint.js'
-import { Checkpoints } from './checkpoint-fixture.js'
+import { Checkpoints, reportOf } from './checkpoint-fixture.js'
 
 test('a job that starts from nothing takes its first checkpoint at once', t => {
   const checkpoints = new Checkpoints()
@@ -138,7 +138,7 @@ test('K4: the store’s refusal ends the attempt', t => {
       reason: 'parts-missing',
       facts: 'b/0',
       durationMs: 90,
-      reported: 2,
+      reports: [reportOf('a/0', 1), reportOf('b/0', 1)],
     },
   ])
   t.deepEqual(checkpoints.step({ ...refused, now: 91 }), [])
@@ -213,7 +213,7 @@ test('a timed-out attempt names the subtasks that are missing', t => {
     reason: 'timed-out',
     facts: 'no report from b/0',
     durationMs: 5_000,
-    reported: 1,
+    reports: [reportOf('a/0', 1)],
   })
   t.deepEqual(checkpoints.state.aborted, [1])
   // Slot freed: the next one, which is overdue, starts in the same tick.
