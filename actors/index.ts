@@ -61,7 +61,8 @@ export interface StartJobOptions {
   /** A TypeScript or JavaScript file that exports a job by default. */
   readonly jobFile: string
   readonly natsUrl: string
-  readonly redisUrl: string
+  /** Without it the job's state is in its coordinator's memory. */
+  readonly redisUrl?: string | undefined
   /** Gives up the job's stored state and starts it from nothing. Default: false. */
   readonly fresh?: boolean
   /**
@@ -82,7 +83,7 @@ export const startJob = async (options: StartJobOptions): Promise<RunningJob> =>
   const plan = await loadJob(jobFile)
   if (E.isLeft(plan)) throw new SluiceError(plan.left)
   const servers = { natsUrl, redisUrl }
-  const usable = await probe(servers, plan.right.graph.durability)
+  const usable = await probe(servers, plan.right)
   if (E.isLeft(usable)) throw new SluiceError(usable.left)
   const supervisor = new Supervisor({ jobFile, plan: plan.right, servers, fresh, from, onEvent })
   supervisor.start()

@@ -80,6 +80,9 @@ export const coordinatorSubject = (job: string): string => `sluice.${token(job)}
 export const ordersSubject = (job: string, worker: WorkerId): string =>
   `sluice.${token(job)}.worker.${token(worker)}`
 
+/** Where a coordinator that holds snapshots in its memory is asked for them. */
+export const partsSubject = (job: string): string => `sluice.${token(job)}.parts`
+
 /** The stream of a job's dead letters. */
 export const deadLetterStream = (job: string): string => `${jobStreamPrefix(job)}DEAD`
 

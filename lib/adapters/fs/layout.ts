@@ -51,7 +51,7 @@ export type FileName =
   | { readonly type: 'part'; readonly epoch: Epoch; readonly generation: Generation }
   | { readonly type: 'temporary'; readonly ttlMs: number }
 
-const part = /^(\d{1,16})-(\d{1,16})-[0-9a-z=+~-]+-[0-9a-f]{32}\.part/
+const part = /^(\d{1,16})-(-?\d{1,16})-[0-9a-z=+~-]+-[0-9a-f]{32}\.part/
 const whole = new RegExp(`${part.source}$`)
 const temporary = new RegExp(`${part.source}\\.(\\d{1,16})-[0-9a-f-]{36}\\.tmp$`)
 

@@ -12,9 +12,6 @@ import { PartRef } from '../../protocol/manifest.js'
 /** Largest piece of a part in one message. */
 export const pieceBytesMax = 512 * 1024
 
-/** State above it is refused, where nothing else was said. Bytes of one subtask's snapshot. */
-export const stateBytesMaxDefault = 5_242_880
-
 /** What a worker asks. */
 export const Question = t.union([
   /** Begins to write a part. */

@@ -19,17 +19,13 @@ import {
   pieceBytesMax,
   type Question,
   Reply,
-  stateBytesMaxDefault,
   tooLarge,
 } from './parts-protocol.js'
 
 type Result<A> = Promise<E.Either<StreamError, A>>
 
 /** A snapshot store at the other end of `ask`. */
-export const remoteSnapshotStore = (
-  ask: Ask,
-  stateBytesMax: number = stateBytesMaxDefault,
-): SnapshotStore => ({
+export const remoteSnapshotStore = (ask: Ask, stateBytesMax: number): SnapshotStore => ({
   write: (job, part, chunks, ttlMs) => async () => {
     const large = tooLarge(job, part, stateBytesMax)
     if (large !== undefined) return E.left(large)

@@ -138,6 +138,7 @@ export const manifestJson = (manifest: Manifest): string =>
       origin: part.origin,
     })),
     final: manifest.final,
+    backend: manifest.backend,
     origin: manifest.origin,
   })
 
