@@ -49,7 +49,7 @@ export const temporaryFile = (file: string, ttlMs: number, random: string): stri
 /** What a name in a job's folder says. */
 export type FileName =
   | { readonly type: 'part'; readonly epoch: Epoch; readonly generation: Generation }
-  | { readonly type: 'temporary'; readonly ttlMs: number }
+  | { readonly type: 'temporary'; readonly epoch: Epoch; readonly ttlMs: number }
 
 const part = /^(\d{1,16})-(-?\d{1,16})-[0-9a-z=+~-]+-[0-9a-f]{32}\.part/
 const whole = new RegExp(`${part.source}$`)
@@ -60,6 +60,8 @@ export const parseFileName = (name: string): FileName | undefined => {
   const [, epoch, generation] = whole.exec(name) ?? []
   if (epoch !== undefined)
     return { type: 'part', epoch: Number(epoch), generation: Number(generation) }
-  const ttlMs = temporary.exec(name)?.[3]
-  return ttlMs === undefined ? undefined : { type: 'temporary', ttlMs: Number(ttlMs) }
+  const [, writtenFor, , ttlMs] = temporary.exec(name) ?? []
+  return ttlMs === undefined
+    ? undefined
+    : { type: 'temporary', epoch: Number(writtenFor), ttlMs: Number(ttlMs) }
 }

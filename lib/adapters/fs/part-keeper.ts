@@ -215,12 +215,12 @@ const isGarbage = async (
   if (said === undefined) return false
   const file = await look(place.files, path)
   if (file === undefined) return false
-  const age = ageMs(place, file)
   // What a writer left when it died may have no first line yet.
-  if (said.type === 'temporary') return age >= said.ttlMs + place.graceMs
-  if (file.parsed === undefined) return false
-  const untilMs = file.parsed.header.ttlMs + place.graceMs
-  return age >= (said.epoch <= newest ? Math.min(supersededTtlMs, untilMs) : untilMs)
+  if (said.type === 'part' && file.parsed === undefined) return false
+  const ttlMs = said.type === 'part' ? file.parsed?.header.ttlMs : said.ttlMs
+  const untilMs = (ttlMs ?? 0) + place.graceMs
+  const limitMs = said.epoch <= newest ? Math.min(supersededTtlMs, untilMs) : untilMs
+  return ageMs(place, file) >= limitMs
 }
 
 const namesIn = async (files: Files, at: string): Promise<readonly string[]> => {

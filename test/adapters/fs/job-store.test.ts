@@ -1,10 +1,11 @@
 /** A job store whose parts are in a folder: what fails between its steps loses nothing, and leaves nothing. */
-import { readdir, unlink } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { readdir, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import * as E from 'fp-ts/lib/Either.js'
 import { storeWithParts } from '../../../lib/adapters/fs/job-store.js'
-import { partFile } from '../../../lib/adapters/fs/layout.js'
+import { partFile, temporaryFile } from '../../../lib/adapters/fs/layout.js'
 import { fsPartKeeper } from '../../../lib/adapters/fs/part-keeper.js'
 import { askPlainly, JobData } from '../../../lib/adapters/memory/job-data.js'
 import { memoryJobStore } from '../../../lib/adapters/memory/job-store.js'
@@ -221,7 +222,10 @@ test('what an end leaves: all to a job that goes on, nothing of one that is over
   await right(t, forAWhile.stores.jobs.end(forAWhile.claim, 'failed', resumes))
   t.deepEqual(await partFiles(forAWhile.folder), filesOf(later))
   const over = await open(t)
-  await complete(t, over.stores, over.claim, over.generation, 0)
+  const last = await complete(t, over.stores, over.claim, over.generation, 0)
+  // A writer was killed in the middle of it.
+  const [torn = ''] = filesOf({ ...last, parts: last.parts.map(part => ({ ...part, epoch: 99 })) })
+  await writeFile(join(over.folder, job, temporaryFile(torn, 1e9, randomUUID())), 'sluice pa')
   await right(t, over.stores.jobs.end(over.claim, 'finished', { ttlMs: 60_000 }))
   t.deepEqual(await readdir(over.folder), [])
 })

@@ -44,7 +44,7 @@ test('FS1: a writer that dies before the rename leaves nothing under the name of
   await left(t, 'missing', healthy.read(job, part1(chunks)))
 
   const early = fsPartKeeper({ folder, now: () => Date.now() + ttlMs - 1_000, graceMs: 0 })
-  const kept = { parts: [], newest: 9, supersededTtlMs: 0 }
+  const kept = { parts: [], newest: 0, supersededTtlMs: 0 }
   t.is(await right(t, early.sweep(job, kept)), 0)
   const late = fsPartKeeper({ folder, now: () => Date.now() + ttlMs + 1_000, graceMs: 0 })
   t.is(await right(t, late.sweep(job, kept)), 1)
