@@ -4,6 +4,7 @@ import type { Manifest } from '../../lib/protocol/manifest.js'
 import { commits, endings } from './checkpoints.js'
 import { counterexamples } from './counterexamples.js'
 import { type Fact, refusedEverywhere } from './facts.js'
+import { retained, starting } from './retained.js'
 import {
   acquire,
   begin,
@@ -28,6 +29,8 @@ export const jobStoreContract = (title: string, open: Open): void => {
   counters(fact)
   commits(fact)
   endings(fact)
+  retained(fact)
+  starting(fact)
   counterexamples(fact)
   views(fact)
 }

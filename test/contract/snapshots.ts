@@ -40,7 +40,14 @@ export const jobName = (name = 'job'): string => `${name}-${randomUUID()}`
 export const acquire = (
   { jobs }: Stores,
   job: string,
-  more: { run?: string; leaseMs?: number; graph?: string; mustExist?: boolean; now?: number } = {},
+  more: {
+    run?: string
+    leaseMs?: number
+    graph?: string
+    mustExist?: boolean
+    now?: number
+    from?: Manifest
+  } = {},
 ) =>
   jobs.acquire({
     job,

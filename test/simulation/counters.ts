@@ -51,6 +51,7 @@ export const sometimes = [
   'lossy way',
   'worker lost by silence',
   'at least once: a record came twice',
+  'checkpoints kept after the end',
 ] as const
 export type Sometimes = (typeof sometimes)[number]
 

@@ -9,7 +9,7 @@
  *   I6   no record is published twice, and none that is not right
  *   I7   barriers rise on every channel
  *   I8   every completed checkpoint holds the state of exactly the records before its offsets
- *   I9   what the newest completed checkpoint needs never expires
+ *   I9   what a kept checkpoint needs never expires, and as many are kept as there should be
  *   I10  what is no longer needed goes away
  *   I11  a mailbox never fills up
  *   I12  an offset lies within its stream
@@ -79,22 +79,31 @@ export class Observer {
     const meta = redis.metas.get(plan.job)
     if (meta?.latest === undefined) return
     if (meta.latest !== this.#latest) this.#onCommitted(meta.latest)
-    if (meta.ended === 'expires') return
-    const key = manifestKey(plan.job, meta.latest)
+    if (meta.ended === 'expires' || meta.ended === 'kept-expires') return
+    const { numRetained = 1 } = plan.graph.checkpoint ?? {}
+    const wanted = Math.min(numRetained, meta.completed)
+    if (meta.kept.length !== wanted || meta.kept[0] !== meta.latest)
+      this.broken('I9', `of ${meta.completed} checkpoints ${meta.kept.join()} are kept`)
+    for (const epoch of meta.kept) this.#checkKept(epoch, request)
+  }
+
+  #checkKept(epoch: Epoch, request: string): void {
+    const { redis, plan } = this.world
+    const key = manifestKey(plan.job, epoch)
     const manifest = redis.manifests.get(key)
     if (manifest === undefined) {
-      this.broken('I9', `after '${request}' there is no manifest of checkpoint ${meta.latest}`)
+      this.broken('I9', `after '${request}' there is no manifest of checkpoint ${epoch}`)
       return
     }
     if (redis.manifests.ttl(key) !== undefined)
-      this.broken('I9', `the manifest of checkpoint ${meta.latest} expires`)
+      this.broken('I9', `the manifest of checkpoint ${epoch} expires`)
     for (const part of manifest.parts) {
       const at = partKey(plan.job, part)
       const stored = redis.parts.get(at)
       if (stored?.digest !== part.digest || stored.chunks.size !== part.chunks)
-        this.broken('I2', `part ${at} of checkpoint ${meta.latest} is not there or not whole`)
+        this.broken('I2', `part ${at} of checkpoint ${epoch} is not there or not whole`)
       else if (redis.parts.ttl(at) !== undefined)
-        this.broken('I9', `part ${at} of checkpoint ${meta.latest} expires`)
+        this.broken('I9', `part ${at} of checkpoint ${epoch} expires`)
     }
   }
 

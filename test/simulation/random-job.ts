@@ -6,7 +6,7 @@ import * as t from 'io-ts'
 import { actor, iterable, jetstream } from '../../lib/index.js'
 import type { AnyActor, Edge, Job, Vertex } from '../../lib/job/graph.js'
 import { defaultLimits, type Limits } from '../../lib/job/limits.js'
-import { filledCheckpoint } from '../../lib/job/settings.js'
+import { filledCheckpoint, type Retention } from '../../lib/job/settings.js'
 import type { Prng } from '../support/prng.js'
 import { between, drawsAt, hashText, mix, pick, pickWeighted } from './draws.js'
 import { type Item, Item as ItemCodec, idOf, nothingSeen, Seen } from './record.js'
@@ -50,6 +50,9 @@ export interface Shape {
   readonly bounded: boolean
   readonly intervalMs: number
   readonly timeoutMs: number
+  /** Absent in old recordings: the defaults. */
+  readonly retention?: Retention
+  readonly numRetained?: number
   readonly mailboxStorage: 'memory' | 'file'
   /** Whether all sinks write into one stream. */
   readonly sinksShare: boolean
@@ -78,6 +81,7 @@ export const drawShape = (seed: number): Shape => {
   )
   const heartbeatMs = pick(random, [150, 300])
   const frameBytesMax = pick(random, [128, 512, 2_048])
+  const keeping = drawsAt(seed, 'retention')
   return {
     name: pick(random, ['sim', 'a job', 'job.*>']),
     nodes,
@@ -87,6 +91,8 @@ export const drawShape = (seed: number): Shape => {
     intervalMs: pick(random, [20, 50, 100, 200]),
     // In a small job a checkpoint may time out before a lost order is given again: the next one meets it.
     timeoutMs: pick(random, nodes.length > 5 ? [300, 600, 1_500] : [100, 100, 300, 1_500]),
+    retention: pick(keeping, ['none', 'delete-on-cancellation', 'retain-on-cancellation']),
+    numRetained: pick(keeping, [1, 1, 2, 3]),
     mailboxStorage: random.chance(0.8) ? 'memory' : 'file',
     sinksShare: random.chance(0.3),
     limits: {
@@ -276,6 +282,7 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
     }),
   )
   const { intervalMs, timeoutMs, mode, limits, mailboxStorage } = shape
+  const { retention = 'none', numRetained = 1 } = shape
   return {
     type: 'job',
     graph: {
@@ -283,7 +290,7 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       vertices,
       edges,
       maxParallelism: 16,
-      checkpoint: filledCheckpoint({ intervalMs, mode, timeoutMs }),
+      checkpoint: filledCheckpoint({ intervalMs, mode, timeoutMs, retention, numRetained }),
       settings: {},
       durability: 'process-crash',
       mailboxStorage,

@@ -1,6 +1,13 @@
 /** A random job among faults: what a seed stands for, run to its end in virtual time. */
 import * as E from 'fp-ts/lib/Either.js'
-import { jobsKey } from '../../lib/adapters/redis/keys.js'
+import {
+  completedKey,
+  historyKey,
+  jobsKey,
+  manifestKey,
+  metaKey,
+  partKey,
+} from '../../lib/adapters/redis/keys.js'
 import type { PublishOutcome } from '../../lib/ports/event-log.js'
 import { exponentialDelay } from '../../lib/protocol/retry.js'
 import { type Connection, JobWorld } from '../support/memory-job.js'
@@ -158,6 +165,25 @@ export class SimWorld {
     return this.job.redis.metas.get(this.job.plan.job)?.completed ?? 0
   }
 
+  /** What an end leaves for ever. */
+  #keptKeys(status: string): Set<string> {
+    const { redis, plan } = this.job
+    const { job } = plan
+    const meta = redis.metas.get(job)
+    const stays = plan.graph.checkpoint?.retention === 'retain-on-cancellation'
+    if (!stays || status !== 'canceled' || meta === undefined) return new Set()
+    const keys = new Set([metaKey(job)])
+    if (redis.completed.get(job) !== undefined) keys.add(completedKey(job))
+    if (redis.histories.get(job) !== undefined) keys.add(historyKey(job))
+    for (const epoch of meta.kept) {
+      const key = manifestKey(job, epoch)
+      keys.add(key)
+      for (const part of redis.manifests.get(key)?.parts ?? []) keys.add(partKey(job, part))
+    }
+    this.count('checkpoints kept after the end')
+    return keys
+  }
+
   async #judge(): Promise<void> {
     const { job, observer } = this
     if (observer.violations.length > 0) return
@@ -173,7 +199,9 @@ export class SimWorld {
     for (const process of this.#all) process.kill()
     const ttlMs = 3_600_000
     await job.time.pass(ttlMs + 60_000)
-    const left = job.redis.keys().filter(({ key }) => key !== jobsKey)
+    const kept = this.#keptKeys(outcome.status)
+    const left = job.redis.keys().filter(({ key }) => key !== jobsKey && !kept.delete(key))
+    if (kept.size > 0) observer.broken('I10', `${[...kept].join(' ')} should have been kept`)
     if (left.length > 0 && !observer.destroyed)
       observer.broken('I10', `${left.length} keys are left: ${left[0]?.key}`)
     const mailboxes = [...job.broker.streams.keys()].filter(name => /_G\d+_/.test(name))

@@ -83,8 +83,8 @@ export const coordinatorMutants: readonly Mutant[] = [
     name: 'a job that the store has forgotten starts fresh',
     rules: ['P10'],
     file: 'actors/claim.ts',
-    find: `  const claimed = await acquire(request, E.isRight(identity) && !fresh, ports)`,
-    replace: `  const claimed = await acquire(request, false, ports)`,
+    find: `  const claimed = await acquire(request, givesUp ? undefined : startFrom, isKnown, ports)`,
+    replace: `  const claimed = await acquire(request, givesUp ? undefined : startFrom, false, ports)`,
   },
   {
     name: 'orders are given once',
@@ -120,8 +120,10 @@ export const coordinatorMutants: readonly Mutant[] = [
     name: 'a job that both know is refused at every second look',
     rules: ['P10'],
     file: 'actors/claim.ts',
-    find: `  return right.type === 'unknown' ? E.left(forgotten(job)) : E.right(right)`,
-    replace: `  if (right.type === 'acquired' && right.claim.term % 2 === 0) return E.left(forgotten(job))
-  return right.type === 'unknown' ? E.left(forgotten(job)) : E.right(right)`,
+    find: `    default:
+      return E.right(right)`,
+    replace: `    default:
+      if (right.type === 'acquired' && right.claim.term % 2 === 0) return E.left(forgotten(job))
+      return E.right(right)`,
   },
 ]

@@ -54,4 +54,11 @@ export const countingJob = () => {
 }
 
 export const parallelism = numberSetting('PARALLELISM', 2)
-export const checkpoint = { intervalMs: numberSetting('INTERVAL_MS', 250) }
+const retentions = ['none', 'delete-on-cancellation', 'retain-on-cancellation'] as const
+const retention = retentions.find(name => name === setting('RETENTION', 'none')) ?? 'none'
+export const checkpoint = {
+  intervalMs: numberSetting('INTERVAL_MS', 250),
+  timeoutMs: numberSetting('TIMEOUT_MS', 600_000),
+  retention,
+  numRetained: numberSetting('NUM_RETAINED', 1),
+}
