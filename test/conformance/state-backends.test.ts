@@ -216,6 +216,7 @@ test.serial(
 
     const manager = await nats.jetstreamManager()
     await manager.streams.purge(settings.OUT)
+    await release(nats, settings)
     const fresh = startCli(t, ['up', counts, '--json', '--fresh'], options)
     t.is((await exitOf(fresh)).code, 0)
     await assertCounted(t, nats, settings.OUT, records)
