@@ -32,6 +32,10 @@ export interface PartKeeper {
   ): TaskEither<StreamError, readonly SubtaskId[]>
   /** Removes what is not needed, and answers how many parts that were. Others' files stay. */
   sweep(job: string, kept: PartsKept): TaskEither<StreamError, number>
+  /** Says that nothing of the job is needed after so long; undefined: it is needed, as long as it is named. */
+  expire(job: string, ttlMs: number | undefined): TaskEither<StreamError, void>
+  /** Removes what has expired of all jobs of a store, and answers how many parts that were. */
+  sweepExpired(store: string): TaskEither<StreamError, number>
   /** Gives the job's place up, if nothing is left there. */
   leave(job: string): TaskEither<StreamError, void>
 }

@@ -41,7 +41,7 @@ export const storeWithParts = (
   identity: string,
   onTrouble: OnTrouble,
 ): StoreWithParts => {
-  const sweeps = backgroundSweeps(store, keeper, onTrouble)
+  const sweeps = backgroundSweeps(store, keeper, identity, onTrouble)
   return {
     ...store,
     acquire: request => async () => {
@@ -50,16 +50,17 @@ export const storeWithParts = (
       if (E.isLeft(owned)) return owned
       const missing = await keeper.missing(job, from?.parts ?? [], [])()
       if (E.isLeft(missing)) return missing
-      if (missing.right.length > 0)
-        return E.left(
-          streamError('missing', `the parts of ${missing.right.join(', ')} are not there`),
-        )
-      return store.acquire({ ...request, partsElsewhere: true })()
+      // Without them the job store, which has none of them, refuses to start the job; it comes first to
+      // say that somebody else has the job, or that it goes on.
+      const partsElsewhere = missing.right.length === 0
+      return store.acquire({ ...request, partsElsewhere })()
     },
     beginGeneration: claim => async () => {
       // The end of the life before may have left the place.
       const owned = await keeper.own(claim.job, identity)()
       if (E.isLeft(owned)) return owned
+      const stays = await keeper.expire(claim.job, undefined)()
+      if (E.isLeft(stays)) return stays
       const begun = await store.beginGeneration(claim)()
       if (E.isRight(begun)) sweeps.start(claim, defaultSupersededTtlMs)
       return begun
@@ -123,7 +124,13 @@ const partsOf = (manifests: readonly Manifest[]): readonly PartRef[] =>
   manifests.flatMap(({ parts }) => parts)
 
 /** One sweep at a time; one that is asked for meanwhile follows, once for each job. */
-const backgroundSweeps = (store: JobStore, keeper: PartKeeper, onTrouble: OnTrouble) => {
+const backgroundSweeps = (
+  store: JobStore,
+  keeper: PartKeeper,
+  identity: string,
+  onTrouble: OnTrouble,
+) => {
+  let others = true
   const waiting = new Map<string, { readonly claim: Claim; readonly supersededTtlMs: number }>()
   let running: Promise<void> | undefined
   const run = async (): Promise<void> => {
@@ -133,6 +140,10 @@ const backgroundSweeps = (store: JobStore, keeper: PartKeeper, onTrouble: OnTrou
       const swept = await sweepOnce(store, keeper, claim, supersededTtlMs)
       if (E.isLeft(swept)) onTrouble(swept.left)
     }
+    // Once in a coordinator's life, for the jobs that nobody starts again.
+    const expired = others ? await keeper.sweepExpired(identity)() : undefined
+    if (expired !== undefined && E.isLeft(expired)) onTrouble(expired.left)
+    others = false
     running = undefined
   }
   return {
@@ -188,14 +199,15 @@ const sweepEnded = async (
   const isOver = ttlMs !== undefined && !resumes
   const kept = await keptOf(store, job)
   if (E.isLeft(kept)) return onTrouble(kept.left)
+  const record = await store.describe(job)()
+  if (E.isLeft(record)) return onTrouble(record.left)
   const stays = kept.right.filter(manifest => !isOver || manifest.jobId !== jobId)
+  // What has a higher id was brought for the next life of the job.
+  const newest = record.right?.epoch ?? 0
   const works: readonly TaskEither<StreamError, unknown>[] = [
-    keeper.sweep(job, {
-      parts: partsOf(stays),
-      newest: Number.POSITIVE_INFINITY,
-      supersededTtlMs: 0,
-    }),
+    keeper.sweep(job, { parts: partsOf(stays), newest, supersededTtlMs: 0 }),
     ...(stays.length === 0 ? [keeper.leave(job)] : []),
+    ...(ttlMs !== undefined && resumes ? [keeper.expire(job, ttlMs)] : []),
   ]
   for (const work of works) {
     const done = await work()

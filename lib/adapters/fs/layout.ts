@@ -2,6 +2,7 @@
  * How parts lie in a shared folder.
  *
  *   <folder>/<job>/owner.json                                      whose parts these are
+ *   <folder>/<job>/expires.json                                    when none of them is needed any more
  *   <folder>/<job>/<epoch>-<generation>-<subtask>-<digest>.part    one part, whole
  *   <folder>/<job>/<the same>.<TTL in ms>-<random>.tmp             one that is being written
  *
@@ -19,6 +20,9 @@ import { token } from '../../protocol/names.js'
 
 /** Whose parts a job's folder holds. */
 export const ownerFile = 'owner.json'
+
+/** Until when an ended job's parts are needed; absent: no end is known. */
+export const expiryFile = 'expires.json'
 
 const nameCharsMax = 100
 

@@ -6,6 +6,8 @@
  *   FK2. A part that a kept checkpoint names is never removed, however old it is. One that no checkpoint
  *       names any more, or can name, goes when it is superseded for long enough; one that a checkpoint may
  *       still name, when its TTL is over.
+ *       Of a job that has ended with a TTL everything goes when that is over, and an hour more: by then
+ *       the job store has forgotten it, and nobody can have gone on with it.
  *   FK3. Parts of one job store are not counted or removed by another: two servers that both know a job
  *       of one name cannot share a folder.
  */
@@ -18,9 +20,15 @@ import type { PartKeeper, PartsKept } from '../../ports/part-keeper.js'
 import type { SubtaskId } from '../../protocol/ids.js'
 import type { PartRef } from '../../protocol/manifest.js'
 import { codeOf, folderError } from './errors.js'
-import { fileToken, ownerFile, parseFileName, partFile } from './layout.js'
+import { expiryFile, fileToken, ownerFile, parseFileName, partFile } from './layout.js'
 import { fileBytes, isOf, type ParsedHeader, parseHeader } from './part-file.js'
-import { type Files, type FolderOptions, makeFolder, syncFolder } from './snapshot-store.js'
+import {
+  type Files,
+  type FolderOptions,
+  makeFolder,
+  syncFolder,
+  writeWhole,
+} from './snapshot-store.js'
 
 /** What a keeper takes. */
 export interface KeeperOptions extends FolderOptions {
@@ -71,6 +79,13 @@ export const fsPartKeeper = ({
       attempt('remove what no checkpoint needs', async () =>
         E.right(await sweep(place, at(job), kept)),
       ),
+    expire: (job, ttlMs) =>
+      attempt('say how long checkpoints are needed', async () => {
+        await (ttlMs === undefined ? stay(files, at(job)) : expire(place, at(job), ttlMs))
+        return E.right(undefined)
+      }),
+    sweepExpired: store =>
+      attempt('remove what has expired', async () => E.right(await sweepExpired(place, store))),
     leave: job =>
       attempt('remove the folder of a job that has ended', async () => {
         await leave(files, at(job))
@@ -123,15 +138,18 @@ const foreign = (folder: string, at: string, job: string): StreamError =>
 
 /** The store that owns a folder; undefined: none; empty when the file cannot be read. */
 const ownerOf = async (files: Files, path: string): Promise<string | undefined> => {
-  let text: string
+  const text = await textOf(files, path)
+  return text === undefined ? undefined : (/"store":"([^"]+)"/.exec(text)?.[1] ?? '')
+}
+
+/** What is in a small file; undefined when there is none. */
+const textOf = async (files: Files, path: string): Promise<string | undefined> => {
   try {
-    text = await files.readFile(path, 'utf8')
+    return await files.readFile(path, 'utf8')
   } catch (thrown) {
-    if (codeOf(thrown) === 'ENOENT') return undefined
+    if (['ENOENT', 'ENOTDIR'].includes(codeOf(thrown))) return undefined
     throw thrown
   }
-  const match = /"store":"([^"]+)"/.exec(text)
-  return match?.[1] ?? ''
 }
 
 /** Whole, which its name promises and its length shows; its bytes are verified by whoever reads them. */
@@ -232,10 +250,43 @@ const namesIn = async (files: Files, at: string): Promise<readonly string[]> => 
   }
 }
 
+const stay = async (files: Files, at: string): Promise<void> => {
+  try {
+    await files.unlink(join(at, expiryFile))
+  } catch (thrown) {
+    if (codeOf(thrown) !== 'ENOENT') throw thrown
+  }
+}
+
+const expire = async ({ files, now }: Place, at: string, ttlMs: number): Promise<void> => {
+  const text = Buffer.from(JSON.stringify({ version: 1, at: Math.ceil(now() + ttlMs) }))
+  await makeFolder(files, at)
+  await writeWhole(files, at, expiryFile, [text], ttlMs)
+}
+
+const expiredGraceMs = 3_600_000
+
+const sweepExpired = async (place: Place, store: string): Promise<number> => {
+  const { files, folder, now } = place
+  let removed = 0
+  for (const name of await namesIn(files, folder)) {
+    const at = join(folder, name)
+    if ((await ownerOf(files, join(at, ownerFile))) !== store) continue
+    const until = Number(/"at":(\d+)/.exec((await textOf(files, join(at, expiryFile))) ?? '')?.[1])
+    if (!(now() > until + expiredGraceMs)) continue
+    removed += await sweep(place, at, everything)
+    await leave(files, at)
+  }
+  return removed
+}
+
+const everything: PartsKept = { parts: [], newest: Number.POSITIVE_INFINITY, supersededTtlMs: 0 }
+
 const leave = async (files: Files, at: string): Promise<void> => {
   const names = await namesIn(files, at)
-  if (names.some(name => name !== ownerFile) || names.length === 0) return
+  if (names.some(name => name !== ownerFile && name !== expiryFile) || names.length === 0) return
   try {
+    await stay(files, at)
     await files.unlink(join(at, ownerFile))
     await files.rmdir(at)
   } catch (thrown) {

@@ -36,6 +36,7 @@ export const folderStores = (
   const known = new Set<string>()
   return {
     keeper,
+    partsElsewhere: true,
     jobs: {
       ...jobs,
       commit:
@@ -65,7 +66,8 @@ export const folderStores = (
 const sweep = async (records: JobStore, keeper: PartKeeper, job: string): Promise<void> => {
   const kept = await records.checkpoints(job)()
   const record = await records.describe(job)()
-  if (E.isLeft(kept) || E.isLeft(record)) throw new Error('the records cannot be read')
+  // A job that is gone, or whose checkpoints have expired while its record was read.
+  if (E.isLeft(kept) || E.isLeft(record)) return
   await keeper.sweep(job, {
     parts: kept.right.flatMap(({ parts }) => parts),
     newest: record.right?.latest?.epoch ?? 0,

@@ -224,7 +224,10 @@ test('what an end leaves: all to a job that goes on, nothing of one that is over
   const over = await open(t)
   const last = await complete(t, over.stores, over.claim, over.generation, 0)
   // A writer was killed in the middle of it.
-  const [torn = ''] = filesOf({ ...last, parts: last.parts.map(part => ({ ...part, epoch: 99 })) })
+  const [torn = ''] = filesOf({
+    ...last,
+    parts: last.parts.map(part => ({ ...part, generation: 9 })),
+  })
   await writeFile(join(over.folder, job, temporaryFile(torn, 1e9, randomUUID())), 'sluice pa')
   await right(t, over.stores.jobs.end(over.claim, 'finished', { ttlMs: 60_000 }))
   t.deepEqual(await readdir(over.folder), [])

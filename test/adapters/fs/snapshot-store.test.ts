@@ -224,6 +224,27 @@ test('FK3: a folder has one job store for each job, whoever comes first', async 
   await right(t, keeper.own(job, 'another'))
 })
 
+test('FK2: what a job that has ended leaves for a time goes after it, and others stay', async t => {
+  const folder = await folderOf(t)
+  const store = fsSnapshotStore({ folder })
+  const chunks = randomChunks()
+  const keeperIn = (ms: number) => fsPartKeeper({ folder, now: () => Date.now() + ms, graceMs: 0 })
+  const now = keeperIn(0)
+  for (const name of ['ended', 'went on', 'runs', 'foreign']) {
+    await right(t, now.own(name, name === 'foreign' ? 'another' : 'store'))
+    await right(t, store.write(name, part1(chunks), chunks, ttlMs))
+  }
+  await fs.writeFile(join(folder, 'file'), 'mine')
+  for (const name of ['ended', 'went on', 'foreign']) await right(t, now.expire(name, 1_000))
+  await right(t, now.expire('went on', undefined))
+  const hour = 3_600_000
+  t.is(await right(t, keeperIn(hour).sweepExpired('store')), 0)
+  t.is(await right(t, keeperIn(hour + 2_000).sweepExpired('store')), 1)
+  await left(t, 'missing', store.read('ended', part1(chunks)))
+  for (const name of ['went on', 'runs', 'foreign']) await right(t, store.read(name, part1(chunks)))
+  t.false((await fs.readdir(folder)).includes('ended'))
+})
+
 test('FL1: names of files are told apart, short enough, and stay in their folder', t => {
   const long = ['a', 'b'].map(end => `${'ä€𝄞'.repeat(200)}${end}`)
   const names = [...hostileNames, '..', '.', '/', 'a/b', ...long].map(fileToken)
