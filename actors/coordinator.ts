@@ -38,7 +38,8 @@ import {
   nextWakeAt,
   stepCoordinator,
 } from '../lib/protocol/coordinator.js'
-import type { Epoch, Generation } from '../lib/protocol/ids.js'
+import type { Generation } from '../lib/protocol/ids.js'
+import { chainOf } from '../lib/protocol/increment.js'
 import type { Manifest } from '../lib/protocol/manifest.js'
 import {
   decodeMessage,
@@ -86,14 +87,14 @@ type Unstamped = CoordinatorEvent extends infer Event
 const retryMs = 500
 const mailboxSlackBytes = 4 * 1024 * 1024
 
-/** What a history says of the state that was reported; parts of older epochs were not written again. */
+/** What a history says of the state that was reported: what a restore reads, and what was written. */
 const stateOf = (
-  epoch: Epoch,
   reports: readonly Report[],
 ): Required<Pick<HistoryEntry, 'bytes' | 'writtenBytes' | 'subtasks'>> => {
   const subtasks = reports.map(({ part, alignmentMs, syncMs, asyncMs }): SubtaskHistory => {
-    const writtenBytes = part.epoch === epoch ? part.bytes : 0
-    return { subtask: part.subtask, bytes: part.bytes, writtenBytes, alignmentMs, syncMs, asyncMs }
+    const bytes = chainOf(part).reduce((sum, stored) => sum + stored.bytes, 0)
+    const { subtask, bytes: writtenBytes } = part
+    return { subtask, bytes, writtenBytes, alignmentMs, syncMs, asyncMs }
   })
   const sumOf = (size: 'bytes' | 'writtenBytes'): number =>
     subtasks.reduce((sum, subtask) => sum + subtask[size], 0)
@@ -341,7 +342,7 @@ export class CoordinatorActor {
       status: 'completed',
       triggeredAt,
       durationMs,
-      ...stateOf(epoch, [...checkpoint.reports.values()]),
+      ...stateOf([...checkpoint.reports.values()]),
     })
   }
 
@@ -407,7 +408,7 @@ export class CoordinatorActor {
       status: 'aborted',
       triggeredAt: ports.scheduler.wallClock() - durationMs,
       durationMs,
-      ...stateOf(epoch, reports),
+      ...stateOf(reports),
       reason: `${reason}: ${facts}`,
     }
     const recorded = await ports.store.recordAborted(claim, entry, plan.graph.limits.historyMax)()

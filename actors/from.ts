@@ -12,8 +12,9 @@ import * as E from 'fp-ts/lib/Either.js'
 import { type StreamError, streamError } from '../lib/errors.js'
 import type { JobRecord, JobStore, SnapshotStore } from '../lib/ports/job-store.js'
 import { type CoordinatorSettings, misfitOf } from '../lib/protocol/coordinator.js'
-import type { Epoch } from '../lib/protocol/ids.js'
-import type { Manifest, Origin, PartRef } from '../lib/protocol/manifest.js'
+import type { Epoch, Generation } from '../lib/protocol/ids.js'
+import { chainOf } from '../lib/protocol/increment.js'
+import type { Manifest, Origin, PartRef, StoredPart } from '../lib/protocol/manifest.js'
 import {
   type Claimed,
   type ClaimPorts,
@@ -122,22 +123,43 @@ const copyOf = async (
   const epoch = used < source.epoch ? source.epoch : used + 1
   const parts: PartRef[] = []
   for (const part of source.parts) {
-    const chunks = await snapshots.read(source.job, part)()
-    if (E.isLeft(chunks)) return E.left(notWhole(source, chunks.left))
-    // Generations of a job that runs begin at 1.
-    const before = parts.filter(other => other.subtask === part.subtask).length
-    const { job: writer, ...written } = part.origin ?? { ...part, job: source.job }
-    const copy: PartRef = {
-      ...part,
-      epoch,
-      generation: before === 0 ? 0 : -before,
-      origin: { job: writer, epoch: written.epoch, generation: written.generation },
+    const copies: StoredPart[] = []
+    for (const [before, stored] of chainOf(part).entries()) {
+      // Generations of a job that runs begin at 1.
+      const copy = copiedAs(source.job, stored, epoch, before === 0 ? 0 : -before)
+      const done = await copyPart(source, stored, job, copy, snapshots)
+      if (E.isLeft(done)) return done
+      copies.push(copy)
     }
-    const stored = await snapshots.write(job, copy, chunks.right, copyTtlMs)()
-    if (E.isLeft(stored)) return stored
-    parts.push(copy)
+    const newest = copies.pop()
+    if (newest !== undefined)
+      parts.push(copies.length === 0 ? newest : { ...newest, bases: copies })
   }
   return E.right({ ...source, job, epoch, generation: 0, parts, origin: originOf(source) })
+}
+
+/** The part under another name; its snapshot still says who wrote it. */
+const copiedAs = (
+  job: string,
+  part: StoredPart,
+  epoch: Epoch,
+  generation: Generation,
+): StoredPart => {
+  const { epoch: writtenFor, generation: writtenBy } = part
+  const origin = part.origin ?? { job, epoch: writtenFor, generation: writtenBy }
+  return { ...part, epoch, generation, origin }
+}
+
+const copyPart = async (
+  source: Manifest,
+  part: StoredPart,
+  job: string,
+  copy: StoredPart,
+  snapshots: SnapshotStore,
+): Result<void> => {
+  const chunks = await snapshots.read(source.job, part)()
+  if (E.isLeft(chunks)) return E.left(notWhole(source, chunks.left))
+  return snapshots.write(job, copy, chunks.right, copyTtlMs)()
 }
 
 /** A copy of a copy: what its first writer prepared may have been published by each in between. */

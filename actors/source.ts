@@ -9,7 +9,13 @@ import * as E from 'fp-ts/lib/Either.js'
 import { PathReporter } from 'io-ts/lib/PathReporter.js'
 import { messageOf, SluiceError, type StreamError, streamError } from '../lib/errors.js'
 import type { IterableSource, JetStreamSource } from '../lib/job/contracts.js'
-import type { EventLog, LogMessage, LogReader, LogStart } from '../lib/ports/event-log.js'
+import type {
+  EventLog,
+  LogMessage,
+  LogReader,
+  LogStart,
+  StreamFacts,
+} from '../lib/ports/event-log.js'
 import type { Digests } from '../lib/ports/record-codec.js'
 import type { Scheduler } from '../lib/ports/scheduler.js'
 import {
@@ -66,18 +72,23 @@ export const openJetStreamSource = async (
     const first = await firstPosition(source, facts.right, host.log)
     return E.isLeft(first) ? first : E.right(new JetStreamHead(source, first.right, host))
   }
-  const at = restored.offset
-  const message =
-    at !== undefined && at >= facts.right.firstSequence && at <= facts.right.lastSequence
-      ? await host.log.at(source.stream, at)()
-      : E.right(undefined)
-  if (E.isLeft(message)) return message
-  const payload = message.right?.payload
-  const verdict = verifyPosition(restored, {
-    ...facts.right,
-    hashAtOffset: payload === undefined ? undefined : host.digests.hash(payload),
-  })
+  const hashAtOffset = await hashAt(restored, facts.right, host)
+  if (E.isLeft(hashAtOffset)) return hashAtOffset
+  const verdict = verifyPosition(restored, { ...facts.right, hashAtOffset: hashAtOffset.right })
   return E.isLeft(verdict) ? verdict : E.right(new JetStreamHead(source, restored, host))
+}
+
+/** Hash of the message that a position has come to; undefined where the stream no longer holds it. */
+const hashAt = async (
+  { stream, offset }: JetStreamPosition,
+  { firstSequence, lastSequence }: StreamFacts,
+  { log, digests }: SourceHost,
+): Promise<E.Either<StreamError, string | undefined>> => {
+  if (offset === undefined || offset < firstSequence || offset > lastSequence)
+    return E.right(undefined)
+  const message = await log.at(stream, offset)()
+  if (E.isLeft(message)) return message
+  return E.right(message.right === undefined ? undefined : digests.hash(message.right.payload))
 }
 
 const explainMissing = (source: JetStreamSource<unknown>, error: StreamError): StreamError =>
@@ -108,6 +119,11 @@ class JetStreamHead implements SourceHead {
   /** Up to here no message was cut off the stream's front before it was read. */
   private unbrokenThrough = 0
   private verifying = false
+  /**
+   * Whether the restored position was verified since reading began. Between the restore and the first
+   * message the stream may have lost its tail and grown again; from then on the reader notices.
+   */
+  private confirmed: boolean
   /** Nothing up to the end is left in the stream. */
   private nothingLeft = false
   private looking = false
@@ -122,6 +138,7 @@ class JetStreamHead implements SourceHead {
     private readonly host: SourceHost,
   ) {
     this.offset = from.offset
+    this.confirmed = from.hash === undefined
   }
 
   get ended(): boolean {
@@ -222,8 +239,11 @@ class JetStreamHead implements SourceHead {
    */
   private isUnbroken(sequence: number): boolean {
     const { offset, source } = this
-    if (source.subject !== undefined || offset === undefined) return true
-    if (sequence === offset + 1 || sequence <= this.unbrokenThrough) return true
+    if (offset === undefined) return true
+    if (this.confirmed) {
+      if (source.subject !== undefined) return true
+      if (sequence === offset + 1 || sequence <= this.unbrokenThrough) return true
+    }
     if (!this.verifying) void this.verify(offset, this.queue.at(-1)?.sequence ?? sequence)
     return false
   }
@@ -231,20 +251,25 @@ class JetStreamHead implements SourceHead {
   /** Asked again with the next message or tick when it was not answered. */
   private async verify(offset: number, through: number): Promise<void> {
     const { source, host } = this
+    const { from, confirmed } = this
     this.verifying = true
     const facts = await host.log.facts(source.stream)()
+    const hash =
+      E.isLeft(facts) || confirmed ? E.right(undefined) : await hashAt(from, facts.right, host)
     this.verifying = false
     if (this.disposed) return
     if (E.isLeft(facts)) {
       if (facts.left.type === 'missing') host.onFailed(explainMissing(source, facts.left))
       return
     }
-    const observed = { ...facts.right, hashAtOffset: undefined }
-    const verdict = verifyPosition({ ...this.from, offset }, observed)
+    if (E.isLeft(hash)) return
+    const observed = { ...facts.right, hashAtOffset: hash.right }
+    const verdict = verifyPosition({ ...from, offset }, observed)
     if (E.isLeft(verdict)) {
       host.onFailed(verdict.left)
       return
     }
+    this.confirmed = true
     this.unbrokenThrough = through
     host.onArrived()
   }

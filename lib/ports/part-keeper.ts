@@ -1,12 +1,12 @@
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
 import type { StreamError } from '../errors.js'
 import type { Epoch, SubtaskId } from '../protocol/ids.js'
-import type { PartRef } from '../protocol/manifest.js'
+import type { StoredPart } from '../protocol/manifest.js'
 
 /** What of a job's parts is needed. */
 export interface PartsKept {
   /** Parts that a kept checkpoint names: they stay. */
-  readonly parts: readonly PartRef[]
+  readonly parts: readonly StoredPart[]
   /** The newest completed checkpoint: no later one can name another part of it or of one before it. */
   readonly newest: Epoch
   /** Parts up to `newest` that nobody names go when they are so old, whatever their TTL. */
@@ -26,9 +26,9 @@ export interface PartKeeper {
   /** Subtasks whose parts are not there, whole and within their TTL. */
   missing(
     job: string,
-    parts: readonly PartRef[],
+    parts: readonly StoredPart[],
     /** Parts that were committed before have no TTL. */
-    committed: readonly PartRef[],
+    committed: readonly StoredPart[],
   ): TaskEither<StreamError, readonly SubtaskId[]>
   /** Removes what is not needed, and answers how many parts that were. Others' files stay. */
   sweep(job: string, kept: PartsKept): TaskEither<StreamError, number>

@@ -1,22 +1,32 @@
 import * as t from 'io-ts'
 
-/** Where one subtask's snapshot lies, and what it must verify against. */
+const part = {
+  subtask: t.string,
+  epoch: t.number,
+  generation: t.number,
+  /** SHA-256 over the chunks' digests, hexadecimal. */
+  digest: t.string,
+  chunks: t.number,
+  bytes: t.number,
+}
+
+/** Of a copy: the job, epoch and generation that the snapshot inside was written by. */
+const copy = t.partial({
+  origin: t.readonly(t.strict({ job: t.string, epoch: t.number, generation: t.number })),
+})
+
+/** Where one snapshot lies, and what it must verify against. */
+export const StoredPart = t.readonly(t.exact(t.intersection([t.type(part), copy])))
+export type StoredPart = t.TypeOf<typeof StoredPart>
+
+/** Where one subtask's state lies: its newest snapshot, and what that one builds on. */
 export const PartRef = t.readonly(
   t.exact(
     t.intersection([
-      t.type({
-        subtask: t.string,
-        epoch: t.number,
-        generation: t.number,
-        /** SHA-256 over the chunks' digests, hexadecimal. */
-        digest: t.string,
-        chunks: t.number,
-        bytes: t.number,
-      }),
-      t.partial({
-        /** A copy: the job, epoch and generation that the snapshot inside was written by. */
-        origin: t.readonly(t.strict({ job: t.string, epoch: t.number, generation: t.number })),
-      }),
+      t.type(part),
+      copy,
+      // Of a snapshot of changes: what they changed, oldest first.
+      t.partial({ bases: t.readonlyArray(StoredPart) }),
     ]),
   ),
 )
@@ -65,8 +75,8 @@ export type Manifest = t.TypeOf<typeof Manifest>
 /** Who wrote the snapshot that a part holds, and as what: a copy still says so in its header. */
 export const writtenAs = (
   job: string,
-  part: PartRef,
-): { readonly job: string; readonly part: PartRef } => {
+  part: StoredPart,
+): { readonly job: string; readonly part: StoredPart } => {
   const { origin } = part
   if (origin === undefined) return { job, part }
   const { epoch, generation } = origin
@@ -75,3 +85,12 @@ export const writtenAs = (
 
 /** The state backend that holds a checkpoint's parts. */
 export const backendOf = ({ backend = 'redis' }: Manifest): string => backend
+
+/** All that a checkpoint needs to be there, each part once. */
+export const neededParts = (manifest: Pick<Manifest, 'parts'>): readonly StoredPart[] => {
+  const needed = new Map<string, StoredPart>()
+  for (const { bases = [], ...newest } of manifest.parts)
+    for (const one of [...bases, newest])
+      needed.set(`${one.generation} ${one.epoch} ${one.subtask}`, one)
+  return [...needed.values()]
+}

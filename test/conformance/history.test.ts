@@ -105,7 +105,7 @@ test.serial('it outlives the job’s processes, and names what each subtask took
 
 test.serial('an attempt that timed out names the subtasks that did not report', async t => {
   // Attempts that expire must not end the job: a decline is no failure of it.
-  const settings = settingsOf({ TIMEOUT_MS: 10, ON_ERROR: 'decline', DELAY_MS: 30 })
+  const settings = settingsOf({ TIMEOUT_MS: 10, ON_CHECKPOINT_ERROR: 'decline', DELAY_MS: 30 })
   await ranUntil(t, settings, 'checkpoint-aborted', 1)
   const { checkpoints } = await answerOf(t, settings.JOB)
   const aborted = checkpoints.find(({ status }) => status === 'aborted')

@@ -54,7 +54,7 @@ const up = async (t: ExecutionContext, settings: Settings, ...args: readonly str
   startCli(t, ['up', counts, '--json', ...args], { servers: await sharedServers(), settings })
 
 /** A job that has put out 300 records, and was canceled; its checkpoints are kept. */
-const canceledJob = async (t: ExecutionContext, more: Readonly<Record<string, number>> = {}) => {
+const canceledJob = async (t: ExecutionContext, more: Readonly<Record<string, string>> = {}) => {
   const servers = await sharedServers()
   const settings = settingsOf(more)
   const nats = await openNats(t, servers.natsUrl)
@@ -97,24 +97,36 @@ const historyIds = async (t: ExecutionContext, job: string): Promise<readonly nu
   return answer.checkpoints.map(({ epoch }) => epoch)
 }
 
-const finished = async (t: ExecutionContext, cli: Cli) => {
+/** Resolves when the job has put so many records into the stream, and has completed and stopped. */
+const putOut = async (t: ExecutionContext, cli: Cli, stream: string, records: number) => {
+  const nats = await openNats(t, (await sharedServers()).natsUrl)
+  await eventually(`${records} records are put out`, async () => {
+    return (await messagesOf(nats, stream)).length >= records
+  })
+  await untilNoted(cli, 'checkpoint-completed')
+  cli.signal('SIGINT')
   t.is((await exitOf(cli)).code, 0)
-  t.regex(cli.stdout(), /"status":"finished"/)
 }
 
-test.serial('a new job goes on where the old one was, exactly once', async t => {
-  const { settings, nats, redis, kept } = await canceledJob(t)
-  await publish(nats, settings.IN, texts(more(300, 600)))
-  const next = { ...settings, JOB: uniqueName('next'), END: 'last' }
-  const cli = await up(t, next, '--from', settings.JOB)
-  await finished(t, cli)
-  await assertCounted(t, nats, settings.OUT, numbers(600))
-  const [newest] = kept
-  const ids = await historyIds(t, next.JOB)
-  t.is(Math.min(...ids), (newest?.epoch ?? 0) + 1)
-  t.not(await redis.hget(metaKey(next.JOB), 'jobId'), newest?.jobId)
-  await assertUntouched(t, redis, kept)
-})
+for (const incremental of ['no', 'yes']) {
+  const kind = incremental === 'yes' ? 'incremental ' : ''
+  test.serial(`a new job goes on from ${kind}checkpoints of another, exactly once`, async t => {
+    const { settings, nats, redis, kept } = await canceledJob(t, { INCREMENTAL: incremental })
+    const [newest] = kept
+    t.is(
+      newest?.parts.some(part => part.bases !== undefined),
+      incremental === 'yes',
+    )
+    await publish(nats, settings.IN, texts(more(300, 600)))
+    const next = { ...settings, JOB: uniqueName('next') }
+    await putOut(t, await up(t, next, '--from', settings.JOB), settings.OUT, 600)
+    await assertCounted(t, nats, settings.OUT, numbers(600))
+    const ids = await historyIds(t, next.JOB)
+    t.is(Math.min(...ids), (newest?.epoch ?? 0) + 1)
+    t.not(await redis.hget(metaKey(next.JOB), 'jobId'), newest?.jobId)
+    await assertUntouched(t, redis, kept)
+  })
+}
 
 test.serial('one that writes elsewhere begins at the checkpoint that is named', async t => {
   const { settings, nats, redis, kept } = await canceledJob(t)
@@ -122,9 +134,9 @@ test.serial('one that writes elsewhere begins at the checkpoint that is named', 
   if (oldest === undefined) return t.fail()
   await publish(nats, settings.IN, texts(more(300, 400)))
   const elsewhere = { OUT: uniqueName('OUT'), SUBJECT: uniqueName('out') }
-  const next = { ...settings, ...elsewhere, JOB: uniqueName('next'), END: 'last' }
+  const next = { ...settings, ...elsewhere, JOB: uniqueName('next') }
   const cli = await up(t, next, '--from', `${settings.JOB}/${oldest.epoch}`)
-  await finished(t, cli)
+  await putOut(t, cli, next.OUT, 100)
   t.is(Math.min(...(await historyIds(t, next.JOB))), oldest.epoch + 1)
   // State came along: what is put out counts on, and ends as if one job had read all of it.
   const found = (await messagesOf(nats, next.OUT)).map(({ text }): Counted => JSON.parse(text))
@@ -140,8 +152,7 @@ test.serial('one that writes elsewhere begins at the checkpoint that is named', 
 test.serial('a job that has ended starts again under its name, above all its ids', async t => {
   const { settings, nats, redis, kept } = await canceledJob(t)
   await publish(nats, settings.IN, texts(more(300, 500)))
-  const cli = await up(t, { ...settings, END: 'last' }, '--from', settings.JOB)
-  await finished(t, cli)
+  await putOut(t, await up(t, settings, '--from', settings.JOB), settings.OUT, 500)
   await assertCounted(t, nats, settings.OUT, numbers(500))
   const [newest] = kept
   t.true(Math.min(...(await historyIds(t, settings.JOB))) > (newest?.epoch ?? 0))
@@ -167,7 +178,8 @@ test.serial('a crash before the first own checkpoint restores the same once more
   t.is((await exitOf(cli)).code, 0)
   // Started again, with or without the option, it goes on: nothing of its own has completed.
   await publish(nats, settings.IN, texts(more(300, 400)))
-  await finished(t, await up(t, { ...next, END: 'last' }, '--from', settings.JOB))
+  const again = { ...next, INTERVAL_MS: 100 }
+  await putOut(t, await up(t, again, '--from', settings.JOB), settings.OUT, 400)
   await assertCounted(t, nats, settings.OUT, numbers(400))
 })
 
@@ -205,7 +217,7 @@ test.serial('what is not there, does not fit or is not whole is refused', async 
   const broken = await assertRefused(t, next, source)
   t.regex(broken, new RegExp(`checkpoint ${newest.epoch} of job '${source}' is not whole`))
   // The one before is.
-  const cli = await up(t, { ...next, END: 'last' }, '--from', `${source}/${kept[1]?.epoch}`)
+  const cli = await up(t, next, '--from', `${source}/${kept[1]?.epoch}`)
   await untilNoted(cli, 'running')
 })
 

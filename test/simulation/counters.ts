@@ -44,14 +44,17 @@ export const sometimes = [
   'tail of an output lost',
   'loss found and named',
   'store went back in time',
+  'others knew later numbers than the store',
   'clock jumped',
   'workers were hard of hearing',
+  'a worker heard nothing',
   'operator threw',
   'slow way',
   'lossy way',
   'worker lost by silence',
   'at least once: a record came twice',
   'checkpoints kept after the end',
+  'snapshot of changes',
 ] as const
 export type Sometimes = (typeof sometimes)[number]
 

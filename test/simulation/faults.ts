@@ -74,8 +74,13 @@ export type Fault =
   /** What may expire does. */
   | { readonly kind: 'expire'; readonly when: When }
   | { readonly kind: 'clock'; readonly when: When; readonly byMs: number }
-  /** Workers hear one order of two, by chance, for a while. */
-  | { readonly kind: 'deaf'; readonly when: When; readonly forMs: number }
+  /** Workers hear one order of two, by chance, for a while; one that is named hears none. */
+  | {
+      readonly kind: 'deaf'
+      readonly when: When
+      readonly forMs: number
+      readonly whom?: number
+    }
   /** Many requests of a role get lost for a while, or are done unheard. */
   | { readonly kind: 'lossy'; readonly when: When; readonly whom: number; readonly forMs: number }
   /** Requests of a role take so much longer for a while. */
@@ -128,16 +133,24 @@ const kinds: readonly (readonly [FaultKind, number])[] = [
 const destructive: readonly FaultKind[] = ['log-tail', 'store-back']
 const destructiveShare = 0.06
 
+/** A run without these, in which nothing is destroyed, restarts hardly ever. */
+const restarting: readonly FaultKind[] = ['crash', 'pause', 'abandon', 'throw', 'log-restart']
+
 /** Faults come until then, in virtual milliseconds. */
 export const faultsUntilMs = 1_500
 
 /** Draws what goes wrong in a run: about half the kinds, some of them often. */
 export const drawFaults = (seed: number): readonly Fault[] => {
   const random = drawsAt(seed, 'faults')
-  const allowed = kinds.filter(([kind]) => kind === 'crash' || random.chance(0.5))
+  // What a restart heals shows only in a calm run, in which nothing restarts.
+  const isCalm = random.chance(0.15)
+  const always = isCalm ? 'lossy' : 'crash'
+  const allowed = kinds.filter(
+    ([kind]) => kind === always || (random.chance(0.5) && !(isCalm && restarting.includes(kind))),
+  )
   const faults: Fault[] = []
-  if (random.chance(0.5)) {
-    const worst = random.chance(0.3) ? 0.3 : 0.08
+  if (random.chance(isCalm ? 0.8 : 0.5)) {
+    const worst = random.chance(isCalm ? 0.6 : 0.3) ? 0.3 : 0.08
     const share = (): number => (random.chance(0.6) ? random.next() * worst : 0)
     faults.push({
       kind: 'bus',
@@ -150,13 +163,12 @@ export const drawFaults = (seed: number): readonly Fault[] => {
   if (random.chance(0.4)) {
     faults.push({ kind: 'wire', loss: random.next() * 0.01, silence: random.next() * 0.02 })
   }
-  // What a restart heals shows only in a calm run, in which nothing restarts.
-  const isCalm = random.chance(0.15)
-  const [least, most] = isCalm ? [0, 3] : [8, 20]
-  if (!isCalm) faults.push(...drawStorm(random))
+  const [least, most] = isCalm ? [0, 4] : [8, 20]
+  faults.push(...(isCalm ? drawBadWays(random) : drawStorm(random)))
   for (let count = between(random, least, most); count > 0; count -= 1)
-    faults.push(drawFault(random, pickWeighted(random, allowed)))
-  if (random.chance(destructiveShare)) faults.push(drawFault(random, pick(random, destructive)))
+    faults.push(...drawTrouble(random, pickWeighted(random, allowed)))
+  if (random.chance(destructiveShare))
+    faults.push(...drawTrouble(random, pick(random, destructive)))
   return faults
 }
 
@@ -165,11 +177,28 @@ const longAgoMs = 60_000
 
 /** Crashes one after another, far enough apart for a recovery each. */
 const drawStorm = (random: Prng): readonly Fault[] => {
-  const count = between(random, 7, 17)
+  const count = between(random, 8, 17)
   return Array.from({ length: count }, (_, nth): Fault => {
     const atMs = Math.round(((nth + random.next()) / count) * faultsUntilMs)
     return { kind: 'crash', when: { type: 'time', atMs }, whom: random.below(100) }
   })
+}
+
+/** Ways of workers that are bad for a while: an answer is lost, the next comes when it is too late. */
+const drawBadWays = (random: Prng): readonly Fault[] => {
+  const faults: Fault[] = []
+  for (let count = between(random, 0, 4); count > 0; count -= 1)
+    faults.push(...badWay(random, drawWhen(random), random.below(100)))
+  return faults
+}
+
+/** A way that loses much is slow, too: answers come when their question has been asked again. */
+const badWay = (random: Prng, when: When, whom: number): readonly Fault[] => {
+  const forMs = between(random, 100, 1_000)
+  return [
+    { kind: 'lossy', when, whom, forMs },
+    { kind: 'slow', when, whom, forMs, byMs: between(random, 10, 90) },
+  ]
 }
 
 const drawWhen = (random: Prng): When =>
@@ -182,6 +211,16 @@ const atPoint = (random: Prng): When => ({
   point: pick(random, points),
   nth: between(random, 1, pick(random, [3, 10, 40])),
 })
+
+/** A fault, and what comes with it. */
+const drawTrouble = (random: Prng, kind: FaultKind): readonly Fault[] => {
+  const fault = drawFault(random, kind)
+  // The machine that fails has the store's master on it, and the coordinator.
+  if (fault.kind === 'store-back' && random.chance(0.7))
+    return [{ kind: 'crash', when: fault.when, whom: 0 }, fault]
+  if (fault.kind === 'lossy' && random.chance(0.5)) return badWay(random, fault.when, fault.whom)
+  return [fault]
+}
 
 const drawFault = (random: Prng, kind: FaultKind): Fault => {
   const when = drawWhen(random)
@@ -202,15 +241,17 @@ const drawFault = (random: Prng, kind: FaultKind): Fault => {
     case 'log-tail':
       return { kind, when, of: random.below(2), messages: between(random, 1, 10) }
     case 'store-back':
-      return { kind, when, byMs: random.chance(0.7) ? between(random, 20, 500) : longAgoMs }
+      return drawStoreBack(random)
     case 'clock':
       return { kind, when, byMs: pick(random, [-3_600_000, -5_000, 5_000, 3_600_000]) }
     case 'slow':
       return { kind, when, whom: random.below(100), byMs: between(random, 5, 60), forMs }
     case 'lossy':
       return { kind, when, whom: random.below(100), forMs: between(random, 100, 800) }
-    case 'deaf':
-      return { kind, when, forMs: between(random, 200, 800) }
+    case 'deaf': {
+      const named = random.chance(0.5) ? { whom: random.below(100) } : {}
+      return { kind, when, forMs: between(random, 200, 800), ...named }
+    }
     case 'throw':
     case 'consumers':
     case 'expire':
@@ -229,6 +270,15 @@ const drawFault = (random: Prng, kind: FaultKind): Fault => {
     case 'wire':
       return { kind, loss: 0.01, silence: 0.01 }
   }
+}
+
+const drawStoreBack = (random: Prng): Fault => {
+  const kind = 'store-back'
+  if (random.chance(0.2)) return { kind, when: drawWhen(random), byMs: longAgoMs }
+  if (random.chance(0.2)) return { kind, when: atPoint(random), byMs: between(random, 20, 500) }
+  // By several terms and generations, but not to before there was a job, which is found out at once.
+  const atMs = between(random, 500, faultsUntilMs)
+  return { kind, when: { type: 'time', atMs }, byMs: between(random, 20, atMs - 200) }
 }
 
 /** A fault in words. */

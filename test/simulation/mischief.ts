@@ -1,5 +1,5 @@
 /** Makes a list of faults come true in a simulated world. */
-import { coordinatorSubject } from '../../lib/protocol/addresses.js'
+import { coordinatorSubject, ordersSubject } from '../../lib/protocol/addresses.js'
 import { coordinatorRole, type JobWorld } from '../support/memory-job.js'
 import type { MemoryRedisBackup } from '../support/memory-redis.js'
 import type { MemoryProcess } from '../support/memory-time.js'
@@ -45,6 +45,8 @@ export class Mischief {
   /** How many faults hold something in a state; the last one to end heals it. */
   readonly #held = new Map<string, number>()
   #deafUntilMs = 0
+  /** Beginnings of subjects on which nothing is heard, and until when. */
+  readonly #deaf = new Map<string, number>()
   #crashes = 0
   #healed = false
 
@@ -90,13 +92,20 @@ export class Mischief {
         next = () => place.next()
         drawn.set(subject, next)
       }
-      const isDeaf = this.#of.job.time.now < this.#deafUntilMs && subject.includes('.worker.')
-      if (isDeaf && next() < 0.5) return []
+      if (subject.includes('.worker.') && this.#isUnheard(subject, next)) return []
       if (fault === undefined) return [0]
       if (next() < fault.loss) return []
       const late = next() < fault.lateness ? next() * fault.lateMs : 0
       return next() < fault.doubling ? [late, next() * fault.lateMs] : [late]
     }
+  }
+
+  #isUnheard(orders: string, next: () => number): boolean {
+    const { now } = this.#of.job.time
+    if (now < this.#deafUntilMs && next() < 0.5) return true
+    for (const [subject, untilMs] of this.#deaf)
+      if (now < untilMs && orders.startsWith(subject)) return true
+    return false
   }
 
   #wireFate(process: MemoryProcess): WireFault | undefined {
@@ -184,8 +193,7 @@ export class Mischief {
         this.#of.count('clock jumped')
         return
       case 'deaf':
-        this.#deafUntilMs = Math.max(this.#deafUntilMs, job.time.now + fault.forMs)
-        this.#of.count('workers were hard of hearing')
+        this.#deafen(fault.whom, job.time.now + fault.forMs)
         return
       case 'slow': {
         const role = this.#roleOf(fault.whom, undefined)
@@ -195,6 +203,8 @@ export class Mischief {
         return
       }
       case 'expire':
+        // The record of a job that is over is kept for an hour: whoever died at its end looks it up.
+        if (job.redis.metas.get(job.plan.job)?.ended === 'expires') return
         job.redis.expireNow()
         this.#of.observer.onStore('expire')
         this.#of.count('part expired')
@@ -202,6 +212,19 @@ export class Mischief {
       default:
         this.#strikeServer(fault)
     }
+  }
+
+  #deafen(whom: number | undefined, untilMs: number): void {
+    if (whom === undefined) {
+      this.#deafUntilMs = Math.max(this.#deafUntilMs, untilMs)
+      this.#of.count('workers were hard of hearing')
+      return
+    }
+    const { job, subtasks } = this.#of.job.plan
+    const role = subtasks[mix(whom) % subtasks.length]?.id ?? ''
+    const subject = ordersSubject(job, `${role}-`)
+    this.#deaf.set(subject, Math.max(this.#deaf.get(subject) ?? 0, untilMs))
+    this.#of.count('a worker heard nothing')
   }
 
   #crash(whom: Whom, at: MemoryProcess | undefined): void {

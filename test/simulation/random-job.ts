@@ -53,6 +53,8 @@ export interface Shape {
   /** Absent in old recordings: the defaults. */
   readonly retention?: Retention
   readonly numRetained?: number
+  /** Whether snapshots hold changes only. Left out: not. */
+  readonly incremental?: boolean
   readonly mailboxStorage: 'memory' | 'file'
   /** Whether all sinks write into one stream. */
   readonly sinksShare: boolean
@@ -80,7 +82,7 @@ export const drawShape = (seed: number): Shape => {
     node.kind === 'source' ? [drawSource(random, index, bounded)] : [],
   )
   const heartbeatMs = pick(random, [150, 300])
-  const frameBytesMax = pick(random, [128, 512, 2_048])
+  const frameBytesMax = pick(random, [128, 128, 512, 2_048])
   const keeping = drawsAt(seed, 'retention')
   return {
     name: pick(random, ['sim', 'a job', 'job.*>']),
@@ -93,21 +95,23 @@ export const drawShape = (seed: number): Shape => {
     timeoutMs: pick(random, nodes.length > 5 ? [300, 600, 1_500] : [100, 100, 300, 1_500]),
     retention: pick(keeping, ['none', 'delete-on-cancellation', 'retain-on-cancellation']),
     numRetained: pick(keeping, [1, 1, 2, 3]),
+    incremental: drawsAt(seed, 'incremental').chance(0.4),
     mailboxStorage: random.chance(0.8) ? 'memory' : 'file',
     sinksShare: random.chance(0.3),
     limits: {
       ...defaultLimits,
       frameBytesMax,
       // The small ones fill up, so that writers are held back and credits matter.
-      channelBytesMax: pick(random, [2 * frameBytesMax, 4_096, 16_384]),
+      channelBytesMax: pick(random, [2 * frameBytesMax, 2 * frameBytesMax, 4_096, 16_384]),
       // The short ones run out while an ack is on its way, so that frames are stored twice.
       ackTimeoutMs: pick(random, [20, 100, 300]),
       // A channel must go on by itself: where a stall is noticed only after the end, nothing else helps.
-      channelStallTimeoutMs: pick(random, [5_000, 30_000]),
+      channelStallTimeoutMs: pick(random, [5_000, 30_000, 30_000]),
       chunkBytesMax: pick(random, [256, 4_096, 65_536]),
       heartbeatMs,
       heartbeatTimeoutMs: heartbeatMs * between(random, 3, 6),
       stallTimeoutMs: 10_000,
+      incrementalChainMax: drawsAt(seed, 'chain').chance(0.5) ? 3 : 10,
       historyMax: 10,
       supersededTtlMs: pick(random, [50, 500, 5_000]),
     },
@@ -281,8 +285,8 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       return { type: 'keyed', ...ends, keyOf }
     }),
   )
-  const { intervalMs, timeoutMs, mode, limits, mailboxStorage } = shape
   const { retention = 'none', numRetained = 1 } = shape
+  const { intervalMs, timeoutMs, mode, incremental = false, limits, mailboxStorage } = shape
   return {
     type: 'job',
     graph: {
@@ -290,11 +294,19 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       vertices,
       edges,
       maxParallelism: 16,
-      checkpoint: filledCheckpoint({ intervalMs, mode, timeoutMs, retention, numRetained }),
+      checkpoint: filledCheckpoint({
+        intervalMs,
+        mode,
+        timeoutMs,
+        incremental,
+        retention,
+        numRetained,
+      }),
       settings: {},
       durability: 'process-crash',
       mailboxStorage,
-      limits,
+      // A run that was kept knows nothing of limits that came later.
+      limits: { ...defaultLimits, ...limits },
     },
   }
 }

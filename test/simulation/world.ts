@@ -43,7 +43,7 @@ const producerRetryMs = 10
 const livenessMs = 25_000
 /** What a job says that found out that something is gone which was promised to be kept. */
 const namesLoss =
-  /lost|gone back|was made again|ends at|begins at|holds another|later epoch|does not know|is not there/
+  /lost|gone back|is gone|was made again|ends at|begins at|holds another|later epoch|does not know|is not there/
 /** Of looks at the clock; longer than a turn of encoding, so that a snapshot takes several. */
 const interruptionShare = 0.02
 const interruptionMs = 5
@@ -265,6 +265,8 @@ export class SimWorld {
       for (const note of added) {
         this.tell(`note ${JSON.stringify(note)}`)
         if (note.type === 'generation-begun') this.recoveries += 1
+        if (note.type === 'failed' && /invariant \S+ is broken/.test(note.reason))
+          observer.broken('I14', note.reason)
         if (note.type === 'checkpoint-aborted') observer.onAborted(note.epoch)
         if (note.type === 'checkpoint-aborted' && note.reason === 'timed-out')
           this.count('checkpoint aborted: timeout')
@@ -272,6 +274,8 @@ export class SimWorld {
           this.count('checkpoint aborted: declined')
         if (note.type === 'checkpoint-aborted' && note.reason === 'parts-missing')
           this.count('commit refused: parts are missing')
+        if (note.type === 'failed' && /knows nothing of/.test(note.reason))
+          this.count('others knew later numbers than the store')
         if (note.type === 'worker-lost' && /silent|heartbeat/.test(note.reason))
           this.count('worker lost by silence')
       }

@@ -38,9 +38,7 @@ const objectToJson = (value: unknown): unknown => {
   if (value instanceof Date) return `${mark}d${value.getTime()}`
   if (value instanceof Map) return { [mapKey]: toJson([...value]) }
   if (typeof value !== 'object' || value === null) return value
-  const out: Record<string, unknown> = {}
-  for (const [key, of] of Object.entries(value)) out[key] = toJson(of)
-  return out
+  return Object.fromEntries(Object.entries(value).map(([key, of]) => [key, toJson(of)]))
 }
 
 const fromText = (text: string): unknown => {
@@ -66,10 +64,10 @@ const fromJson = (value: unknown): unknown => {
   if (typeof value === 'string') return fromText(value)
   if (Array.isArray(value)) return value.map(fromJson)
   if (typeof value !== 'object' || value === null) return value
-  const out: Record<string, unknown> = {}
-  for (const [key, of] of Object.entries(value)) out[key] = fromJson(of)
-  const map = out[mapKey]
-  return Array.isArray(map) ? new Map(map) : out
+  const entries = Object.entries(value).map(([key, of]): [string, unknown] => [key, fromJson(of)])
+  const [first] = entries
+  if (first?.[0] === mapKey && Array.isArray(first[1])) return new Map(first[1])
+  return Object.fromEntries(entries)
 }
 
 export const memoryCodec: RecordCodec = {

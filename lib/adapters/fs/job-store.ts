@@ -17,7 +17,7 @@ import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
 import { type StreamError, streamError } from '../../errors.js'
 import type { Claim, CommitOutcome, EndOptions, JobStore } from '../../ports/job-store.js'
 import type { PartKeeper } from '../../ports/part-keeper.js'
-import type { Manifest, PartRef } from '../../protocol/manifest.js'
+import { type Manifest, neededParts, type StoredPart } from '../../protocol/manifest.js'
 
 /** What becomes of parts that cannot be removed: told, and tried again with the next checkpoint. */
 export type OnTrouble = (error: StreamError) => void
@@ -48,7 +48,7 @@ export const storeWithParts = (
       const { job, from } = request
       const owned = await keeper.own(job, identity)()
       if (E.isLeft(owned)) return owned
-      const missing = await keeper.missing(job, from?.parts ?? [], [])()
+      const missing = await keeper.missing(job, from === undefined ? [] : neededParts(from), [])()
       if (E.isLeft(missing)) return missing
       // Without them the job store, which has none of them, refuses to start the job; it comes first to
       // say that somebody else has the job, or that it goes on.
@@ -92,12 +92,13 @@ const missingOf = async (
   { job }: Claim,
   manifest: Manifest,
 ): Work<readonly string[]> => {
-  const isCarried = manifest.parts.some(part => part.epoch !== manifest.epoch)
+  const needed = neededParts(manifest)
+  const isCarried = needed.some(part => part.epoch !== manifest.epoch)
   const kept: E.Either<StreamError, readonly Manifest[]> = isCarried
     ? await store.checkpoints(job)()
     : E.right([])
   if (E.isLeft(kept)) return kept
-  return keeper.missing(job, manifest.parts, partsOf(kept.right))()
+  return keeper.missing(job, needed, partsOf(kept.right))()
 }
 
 /** What the store would say first of all: a claim that is gone, or a commit that was made before. */
@@ -120,8 +121,8 @@ const unlessSettled = async (
   return E.right({ type: 'parts-missing', subtasks })
 }
 
-const partsOf = (manifests: readonly Manifest[]): readonly PartRef[] =>
-  manifests.flatMap(({ parts }) => parts)
+const partsOf = (manifests: readonly Manifest[]): readonly StoredPart[] =>
+  manifests.flatMap(neededParts)
 
 /** One sweep at a time; one that is asked for meanwhile follows, once for each job. */
 const backgroundSweeps = (
@@ -131,13 +132,14 @@ const backgroundSweeps = (
   onTrouble: OnTrouble,
 ) => {
   let others = true
+  const superseded = recentlyNamed()
   const waiting = new Map<string, { readonly claim: Claim; readonly supersededTtlMs: number }>()
   let running: Promise<void> | undefined
   const run = async (): Promise<void> => {
     // A map may grow while it is walked.
     for (const [job, { claim, supersededTtlMs }] of waiting) {
       waiting.delete(job)
-      const swept = await sweepOnce(store, keeper, claim, supersededTtlMs)
+      const swept = await sweepOnce(store, keeper, claim, supersededTtlMs, superseded)
       if (E.isLeft(swept)) onTrouble(swept.left)
     }
     // Once in a coordinator's life, for the jobs that nobody starts again.
@@ -157,17 +159,40 @@ const backgroundSweeps = (
   }
 }
 
+/** Parts that a checkpoint of the job named until so many milliseconds ago, as this process saw it. */
+type RecentlyNamed = (
+  job: string,
+  named: readonly StoredPart[],
+  ttlMs: number,
+) => readonly StoredPart[]
+
+/**
+ * A worker that has not heard of the newest checkpoint may still build on one that it superseded: for a
+ * while its parts stay, as they do in Redis.
+ */
+const recentlyNamed = (): RecentlyNamed => {
+  const seen = new Map<string, readonly { readonly at: number; readonly parts: readonly StoredPart[] }[]>()
+  return (job, parts, ttlMs) => {
+    const at = performance.now()
+    const recent = (seen.get(job) ?? []).filter(look => at - look.at < ttlMs)
+    seen.set(job, [{ at, parts }, ...recent])
+    return recent.flatMap(look => look.parts)
+  }
+}
+
 const sweepOnce = async (
   store: JobStore,
   keeper: PartKeeper,
   { job, jobId }: Claim,
   supersededTtlMs: number,
+  superseded: RecentlyNamed,
 ): Work<number> => {
   const checkpoints = await keptOf(store, job)
   if (E.isLeft(checkpoints)) return checkpoints
+  const named = partsOf(checkpoints.right)
   const own = checkpoints.right.filter(manifest => manifest.jobId === jobId)
   return keeper.sweep(job, {
-    parts: partsOf(checkpoints.right),
+    parts: [...named, ...superseded(job, named, supersededTtlMs)],
     newest: own.reduce((newest, { epoch }) => Math.max(newest, epoch), 0),
     supersededTtlMs,
   })()

@@ -15,7 +15,7 @@
  */
 import { createHash } from 'node:crypto'
 import type { Epoch, Generation } from '../../protocol/ids.js'
-import type { PartRef } from '../../protocol/manifest.js'
+import type { StoredPart } from '../../protocol/manifest.js'
 import { token } from '../../protocol/names.js'
 
 /** Whose parts a job's folder holds. */
@@ -43,7 +43,7 @@ export const partFile = ({
   epoch,
   generation,
   digest,
-}: Pick<PartRef, 'subtask' | 'epoch' | 'generation' | 'digest'>): string =>
+}: Pick<StoredPart, 'subtask' | 'epoch' | 'generation' | 'digest'>): string =>
   `${epoch}-${generation}-${fileToken(subtask)}-${digest.slice(0, digestChars)}.part`
 
 /** The name under which a part is written before it is whole. */

@@ -4,7 +4,7 @@
  */
 import * as E from 'fp-ts/lib/Either.js'
 import * as t from 'io-ts'
-import type { PartRef } from '../../protocol/manifest.js'
+import type { StoredPart } from '../../protocol/manifest.js'
 
 const firstLine = 'sluice part 1\n'
 
@@ -32,7 +32,7 @@ export interface ParsedHeader {
 /** The first bytes of a part's file. */
 export const encodeHeader = (
   job: string,
-  part: PartRef,
+  part: StoredPart,
   chunks: readonly Uint8Array[],
   ttlMs: number,
 ): Buffer => {
@@ -68,7 +68,7 @@ export const fileBytes = ({ header, bytes }: ParsedHeader): number =>
   header.sizes.reduce((sum, size) => sum + size, bytes)
 
 /** Whether a file's facts are those of the part. */
-export const isOf = (header: PartHeader, job: string, part: PartRef): boolean =>
+export const isOf = (header: PartHeader, job: string, part: StoredPart): boolean =>
   header.job === job &&
   header.subtask === part.subtask &&
   header.epoch === part.epoch &&

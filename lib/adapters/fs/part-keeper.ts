@@ -18,7 +18,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { type StreamError, streamError } from '../../errors.js'
 import type { PartKeeper, PartsKept } from '../../ports/part-keeper.js'
 import type { SubtaskId } from '../../protocol/ids.js'
-import type { PartRef } from '../../protocol/manifest.js'
+import type { StoredPart } from '../../protocol/manifest.js'
 import { codeOf, folderError } from './errors.js'
 import { expiryFile, fileToken, ownerFile, parseFileName, partFile } from './layout.js'
 import { fileBytes, isOf, type ParsedHeader, parseHeader } from './part-file.js'
@@ -157,7 +157,7 @@ const isThere = async (
   place: Place,
   at: string,
   job: string,
-  part: PartRef,
+  part: StoredPart,
   isCommitted: boolean,
 ): Promise<boolean> => {
   const file = await look(place.files, join(at, partFile(part)))

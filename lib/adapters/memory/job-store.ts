@@ -17,7 +17,7 @@ import type {
   JobRecord,
   JobStore,
 } from '../../ports/job-store.js'
-import type { Manifest, PartRef } from '../../protocol/manifest.js'
+import { type Manifest, neededParts, type StoredPart } from '../../protocol/manifest.js'
 import type { ExpiringMap } from './expiring-map.js'
 import type { Answer, AskData, JobData, JobMeta } from './job-data.js'
 
@@ -229,7 +229,7 @@ const takeJob = (
     data.histories.persist(job)
     for (const manifest of keptManifests(data, job, found.kept)) {
       data.manifests.persist(data.names.manifest(job, manifest.epoch))
-      for (const part of manifest.parts) data.parts.persist(data.names.part(job, part))
+      for (const part of neededParts(manifest)) data.parts.persist(data.names.part(job, part))
     }
   }
   Object.assign(found, { status: 'restarting', reason: '', cancel: false, ended: 'no' })
@@ -247,7 +247,7 @@ const takeFrom = (
   if (!over) return E.right({ type: 'resumable', status: found.status })
   if ((found?.epoch ?? 0) >= from.epoch)
     return E.left(streamError('conflict', `the checkpoints of ${quoted(job)} have changed`))
-  const parts = request.partsElsewhere === true ? [] : from.parts
+  const parts = request.partsElsewhere === true ? [] : neededParts(from)
   const missing = missingParts(data, job, parts)
   if (missing.length > 0)
     return E.left(streamError('missing', `the parts of ${missing.join(', ')} are not there`))
@@ -262,7 +262,7 @@ const takeFrom = (
 const copied = (manifest: Manifest): Manifest => JSON.parse(JSON.stringify(manifest))
 
 /** Subtasks whose parts are not there, or not whole. */
-const missingParts = (data: JobData, job: string, parts: readonly PartRef[]): readonly string[] =>
+const missingParts = (data: JobData, job: string, parts: readonly StoredPart[]): readonly string[] =>
   parts
     .filter(part => {
       const stored = data.parts.get(data.names.part(job, part))
@@ -321,7 +321,7 @@ const commit = (
     return E.right({ type: 'already-committed' })
   if (latest !== undefined && epoch <= latest) return E.right({ type: 'superseded', latest })
   const { numRetained = 1, partsElsewhere = false, supersededTtlMs } = options
-  const parts = partsElsewhere ? [] : manifest.parts
+  const parts = partsElsewhere ? [] : neededParts(manifest)
   const missing = missingParts(data, job, parts)
   if (missing.length > 0) return E.right({ type: 'parts-missing', subtasks: missing })
   data.manifests.set(data.names.manifest(job, epoch), copied(manifest))
@@ -331,9 +331,9 @@ const commit = (
   if (!partsElsewhere) {
     const needed = [manifest, ...keptManifests(data, job, staying)]
     const keys = new Set(
-      needed.flatMap(other => other.parts.map(part => data.names.part(job, part))),
+      needed.flatMap(other => neededParts(other).map(part => data.names.part(job, part))),
     )
-    for (const part of keptManifests(data, job, falling).flatMap(other => other.parts))
+    for (const part of keptManifests(data, job, falling).flatMap(neededParts))
       if (!keys.has(data.names.part(job, part)))
         data.parts.expire(data.names.part(job, part), supersededTtlMs)
   }
@@ -382,7 +382,7 @@ const end = (
   data.histories.expire(job, ttlMs)
   for (const manifest of keptManifests(data, job, meta.kept)) {
     data.manifests.expire(data.names.manifest(job, manifest.epoch), ttlMs)
-    for (const part of manifest.parts) data.parts.expire(data.names.part(job, part), ttlMs)
+    for (const part of neededParts(manifest)) data.parts.expire(data.names.part(job, part), ttlMs)
   }
   return E.right(undefined)
 }

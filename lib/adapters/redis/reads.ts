@@ -2,7 +2,7 @@
 import * as E from 'fp-ts/lib/Either.js'
 import type { StreamError } from '../../errors.js'
 import type { JobRecord } from '../../ports/job-store.js'
-import type { Manifest } from '../../protocol/manifest.js'
+import { type Manifest, neededParts } from '../../protocol/manifest.js'
 import type { RedisConnection } from './connection.js'
 import { jobsKey, leaseKey, manifestKey, metaKey, partKey } from './keys.js'
 import { decodeManifest, decodeMeta, jobRecord, type Meta } from './records.js'
@@ -116,7 +116,9 @@ export const keysOf = async (
   epochs: readonly number[],
 ): Promise<readonly string[]> => {
   const manifests = await manifestsOf(connection, job, epochs)
-  const parts = [...manifests.values()].flatMap(({ parts }) => parts.map(p => partKey(job, p)))
+  const parts = [...manifests.values()].flatMap(manifest =>
+    neededParts(manifest).map(part => partKey(job, part)),
+  )
   return [...epochs.map(epoch => manifestKey(job, epoch)), ...new Set(parts)]
 }
 

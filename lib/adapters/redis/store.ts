@@ -8,17 +8,16 @@
 import { randomUUID } from 'node:crypto'
 import * as E from 'fp-ts/lib/Either.js'
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
-import { type StreamError, streamError } from '../../errors.js'
+import type { StreamError } from '../../errors.js'
 import type {
-  AcquireOutcome,
   Claim,
   CommitOptions,
   CommitOutcome,
   EndOptions,
-  JobStatus,
   JobStore,
 } from '../../ports/job-store.js'
-import type { Manifest, PartRef } from '../../protocol/manifest.js'
+import { type Manifest, neededParts } from '../../protocol/manifest.js'
+import { acquire } from './acquire.js'
 import type { RedisConnection } from './connection.js'
 import { readDurability } from './durability.js'
 import { attempt } from './errors.js'
@@ -36,28 +35,17 @@ import {
   describe,
   keptEpochs,
   keysOf,
-  latestOf,
   list,
   manifestsOf,
-  prune,
   type Seen,
   serverTime,
 } from './reads.js'
-import {
-  decodeHistory,
-  decodeManifest,
-  decodeMeta,
-  historyJson,
-  jobRecord,
-  manifestJson,
-} from './records.js'
+import { decodeHistory, decodeManifest, historyJson, manifestJson } from './records.js'
 import { lostJob, quoted, refusal } from './refusals.js'
 import * as scripts from './scripts.js'
+import { changing, factsOf, milliseconds, see, send, staleTriesMax } from './steps.js'
 
 type Result<A> = Promise<E.Either<StreamError, A>>
-
-/** Tries of a step whose newest manifest changes under it. One coordinator per term: twice is rare. */
-const staleTriesMax = 5
 
 /** A job store over a connection with the role `control`. */
 export const redisJobStore = (
@@ -140,17 +128,7 @@ const step = <A>(
   run: () => Result<A>,
 ): TaskEither<StreamError, A> => attempt(place, `${doing} for the job ${quoted(claim.job)}`, run)
 
-const send = (
-  { redis }: RedisConnection,
-  script: scripts.Script,
-  keys: readonly string[],
-  args: readonly (string | number)[],
-): Promise<readonly string[]> => scripts.runScript(redis, script, keys, args)
-
 const identity = (claim: Claim): readonly [number, string] => [claim.term, claim.jobId]
-
-/** Redis takes whole milliseconds, and at least one for a lease. */
-const milliseconds = (value: number): number => Math.max(1, Math.ceil(value))
 
 const nothing = (): undefined => undefined
 
@@ -163,132 +141,6 @@ const answered = <A>(
   const refused = refusal(place, claim, reply)
   return refused === undefined ? E.right(result()) : E.left(refused)
 }
-
-type AcquireRequest = Parameters<JobStore['acquire']>[0]
-
-const acquire = async (
-  connection: RedisConnection,
-  request: AcquireRequest,
-  newJobId: string,
-): Result<AcquireOutcome> => {
-  const { redis, place } = connection
-  const { job, run, from } = request
-  await prune(connection)
-  // A job whose keys live for ever is listed without an end: if its record is gone, it was lost.
-  const known = (await redis.zscore(jobsKey, job)) === 'inf'
-  const [outcome, ...rest] =
-    from === undefined
-      ? await takeJob(connection, request, newJobId, known)
-      : await takeFrom(connection, request, from, newJobId, known)
-  switch (outcome) {
-    case 'acquired':
-      return acquired(connection, job, run, rest)
-    case 'held': {
-      const [holder = '', left = '0'] = rest
-      return E.right({ type: 'held', run: holder, leaseMs: Math.max(0, Number(left)) })
-    }
-    case 'unknown':
-      return E.right({ type: 'unknown' })
-    case 'resumable':
-      return E.right({ type: 'resumable', status: statusOf(rest[0]) })
-    case 'parts-missing':
-      return E.left(partsGone(place, job, rest))
-    case 'stale':
-      return E.left(changing(place, job))
-    default:
-      return E.left(lostJob(place, job))
-  }
-}
-
-const acquired = async (
-  connection: RedisConnection,
-  job: string,
-  run: string,
-  fields: readonly string[],
-): Result<AcquireOutcome> => {
-  const meta = decodeMeta(connection.place, metaKey(job), pairs(fields))
-  if (E.isLeft(meta)) return meta
-  await send(connection, scripts.enlist, [jobsKey], ['+inf', job])
-  const latest = await latestOf(connection, meta.right)
-  if (E.isLeft(latest)) return latest
-  const { jobId, term, fresh } = meta.right
-  const record = jobRecord(meta.right, latest.right, run)
-  return E.right({
-    type: 'acquired',
-    claim: { job, jobId, term },
-    record,
-    created: fresh === '1',
-  })
-}
-
-/** One that may go on as long as it is there gives its TTLs up, those of its checkpoints included. */
-const takeJob = async (
-  connection: RedisConnection,
-  { job, run, leaseMs, graph, mustExist, now }: AcquireRequest,
-  newJobId: string,
-  known: boolean,
-): Promise<readonly string[]> => {
-  for (let tries = 1; ; tries += 1) {
-    const ended = await connection.redis.hget(metaKey(job), 'ended')
-    const seen = await see(connection, job)
-    const expiring = ended === 'kept-expires'
-    const kept = expiring ? await keysOf(connection, job, keptEpochs(seen)) : []
-    const keys = [metaKey(job), leaseKey(job), completedKey(job), historyKey(job), ...kept]
-    const args = [
-      run,
-      milliseconds(leaseMs),
-      graph,
-      flag(mustExist),
-      Math.floor(now),
-      newJobId,
-      job,
-      flag(known),
-      expiring ? seen.latest : 'none',
-      seen.kept,
-    ]
-    const reply = await send(connection, scripts.acquire, keys, args)
-    if (reply[0] !== 'stale' || tries >= staleTriesMax) return reply
-  }
-}
-
-const takeFrom = (
-  connection: RedisConnection,
-  { job, run, leaseMs, graph, now, partsElsewhere = false }: AcquireRequest,
-  from: Manifest,
-  newJobId: string,
-  known: boolean,
-): Promise<readonly string[]> => {
-  const parts = partsElsewhere ? [] : from.parts
-  const keys = [metaKey(job), leaseKey(job), completedKey(job), historyKey(job)]
-  return send(
-    connection,
-    scripts.acquireFrom,
-    [...keys, manifestKey(job, from.epoch), ...parts.map(part => partKey(job, part))],
-    [
-      run,
-      milliseconds(leaseMs),
-      graph,
-      Math.floor(now),
-      newJobId,
-      job,
-      flag(known),
-      from.epoch,
-      manifestJson({ ...from, jobId: newJobId }),
-      ...factsOf(parts),
-    ],
-  )
-}
-
-/** How many, then of each what the scripts check. */
-const factsOf = (parts: readonly PartRef[]): readonly (string | number)[] => [
-  parts.length,
-  ...parts.flatMap(part => [part.chunks, part.digest, part.subtask]),
-]
-
-const statusOf = (text: string | undefined): JobStatus =>
-  text === 'restarting' || text === 'finished' || text === 'canceled' || text === 'failed'
-    ? text
-    : 'running'
 
 const beginGeneration = async (
   connection: RedisConnection,
@@ -319,7 +171,7 @@ const commit = async (
   untilSettled(connection, claim.job, async seen => {
     const { job } = claim
     const { numRetained = 1, partsElsewhere = false } = options
-    const parts = partsElsewhere ? [] : manifest.parts
+    const parts = partsElsewhere ? [] : neededParts(manifest)
     const before = keptEpochs(seen)
     const staying = before.slice(0, Math.max(1, numRetained) - 1)
     const falling = before.slice(staying.length)
@@ -366,12 +218,15 @@ const unneeded = async (
   if (falling.length === 0) return []
   const known = await manifestsOf(connection, job, [...staying, ...falling])
   const kept = staying.map(epoch => known.get(epoch))
-  const needed = new Set(manifest.parts.map(part => partKey(job, part)))
+  const needed = new Set(neededParts(manifest).map(part => partKey(job, part)))
   for (const other of kept) {
     if (other === undefined) return []
-    for (const part of other.parts) needed.add(partKey(job, part))
+    for (const part of neededParts(other)) needed.add(partKey(job, part))
   }
-  const dropped = falling.flatMap(epoch => known.get(epoch)?.parts ?? [])
+  const dropped = falling.flatMap(epoch => {
+    const other = known.get(epoch)
+    return other === undefined ? [] : neededParts(other)
+  })
   const keys = new Set(dropped.map(part => partKey(job, part)))
   return [...keys].filter(key => !needed.has(key))
 }
@@ -451,12 +306,6 @@ const announceEnd = async (
   await send(connection, scripts.enlist, [jobsKey], [expiresAt, claim.job])
 }
 
-/** What the record says of kept checkpoints now. */
-const see = async ({ redis }: RedisConnection, job: string): Promise<Seen> => {
-  const [latest, kept] = await redis.hmget(metaKey(job), 'latest', 'kept')
-  return { latest: latest ?? '', kept: kept ?? '' }
-}
-
 /** Runs a step with what is seen of the kept checkpoints until it is not stale (`undefined`). */
 const untilSettled = async <A>(
   connection: RedisConnection,
@@ -468,26 +317,4 @@ const untilSettled = async <A>(
     if (settled !== undefined) return settled
   }
   return E.left(changing(connection.place, job))
-}
-
-const changing = (place: string, job: string): StreamError =>
-  streamError(
-    'conflict',
-    `the checkpoints of the job ${quoted(job)} in Redis at ${place} have changed ${staleTriesMax} times meanwhile`,
-    { next: 'Look for a second coordinator of this job.' },
-  )
-
-const partsGone = (place: string, job: string, subtasks: readonly string[]): StreamError =>
-  streamError(
-    'missing',
-    `Redis at ${place} does not hold the parts of ${subtasks.join(', ')} that the job ${quoted(job)} is to start from`,
-    { next: 'Start it again: they are copied once more.' },
-  )
-
-const flag = (value: boolean): '1' | '0' => (value ? '1' : '0')
-
-const pairs = (flat: readonly string[]): Readonly<Record<string, string>> => {
-  const fields: [string, string][] = []
-  for (let i = 0; i + 1 < flat.length; i += 2) fields.push([flat[i] ?? '', flat[i + 1] ?? ''])
-  return Object.fromEntries(fields)
 }

@@ -29,11 +29,18 @@ export const alignmentMutants: readonly Mutant[] = [
     return [state, [{`,
   },
   {
-    name: 'a newer barrier counts for the older alignment',
-    rules: ['P3', 'A4'],
+    name: 'a newer barrier counts for the older alignment, and no abort ends it',
+    rules: ['P3', 'A4', 'A6'],
     file,
     find: `  const superseded = current !== undefined && current.epoch < epoch ? current : undefined`,
     replace: `  const superseded = current !== undefined && current.epoch < 0 ? current : undefined`,
+    also: [
+      {
+        file: 'actors/subtask.ts',
+        find: `    this.guard(() => this.head?.abort(epoch))`,
+        replace: ``,
+      },
+    ],
   },
   {
     name: 'an older alignment is never given up',

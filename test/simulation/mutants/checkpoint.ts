@@ -50,11 +50,10 @@ export const checkpointMutants: readonly Mutant[] = [
     name: 'completion is told while the commit is under way',
     rules: ['P6', 'K5'],
     file: 'lib/protocol/orders.ts',
-    find: `    completed: phase.checkpoints.completed,
-    aborted`,
-    replace: `    completed:
-      phase.checkpoints.pending.find(p => p.committing)?.epoch ?? phase.checkpoints.completed,
-    aborted`,
+    find: `    triggers,
+    completed,`,
+    replace: `    triggers,
+    completed: pending.find(p => p.committing)?.epoch ?? completed,`,
   },
   {
     name: 'a commit of unknown outcome is taken for failed',

@@ -56,9 +56,12 @@ export const countingJob = () => {
 export const parallelism = numberSetting('PARALLELISM', 2)
 const retentions = ['none', 'delete-on-cancellation', 'retain-on-cancellation'] as const
 const retention = retentions.find(name => name === setting('RETENTION', 'none')) ?? 'none'
+const onCheckpointError = setting('ON_CHECKPOINT_ERROR', 'fail') === 'decline' ? 'decline' : 'fail'
 export const checkpoint = {
   intervalMs: numberSetting('INTERVAL_MS', 250),
   timeoutMs: numberSetting('TIMEOUT_MS', 600_000),
   retention,
+  onCheckpointError,
   numRetained: numberSetting('NUM_RETAINED', 1),
+  incremental: setting('INCREMENTAL', 'no') === 'yes',
 }
