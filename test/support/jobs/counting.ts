@@ -56,7 +56,9 @@ export const countingJob = () => {
 export const parallelism = numberSetting('PARALLELISM', 2)
 const retentions = ['none', 'delete-on-cancellation', 'retain-on-cancellation'] as const
 const retention = retentions.find(name => name === setting('RETENTION', 'none')) ?? 'none'
-const onCheckpointError = setting('ON_CHECKPOINT_ERROR', 'fail') === 'decline' ? 'decline' : 'fail'
+const reactions = ['fail', 'decline'] as const
+const onCheckpointError =
+  reactions.find(name => name === setting('ON_CHECKPOINT_ERROR', 'fail')) ?? 'fail'
 export const checkpoint = {
   intervalMs: numberSetting('INTERVAL_MS', 250),
   timeoutMs: numberSetting('TIMEOUT_MS', 600_000),
