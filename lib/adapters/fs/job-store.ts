@@ -171,7 +171,10 @@ type RecentlyNamed = (
  * while its parts stay, as they do in Redis.
  */
 const recentlyNamed = (): RecentlyNamed => {
-  const seen = new Map<string, readonly { readonly at: number; readonly parts: readonly StoredPart[] }[]>()
+  const seen = new Map<
+    string,
+    readonly { readonly at: number; readonly parts: readonly StoredPart[] }[]
+  >()
   return (job, parts, ttlMs) => {
     const at = performance.now()
     const recent = (seen.get(job) ?? []).filter(look => at - look.at < ttlMs)

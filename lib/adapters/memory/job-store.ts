@@ -262,7 +262,11 @@ const takeFrom = (
 const copied = (manifest: Manifest): Manifest => JSON.parse(JSON.stringify(manifest))
 
 /** Subtasks whose parts are not there, or not whole. */
-const missingParts = (data: JobData, job: string, parts: readonly StoredPart[]): readonly string[] =>
+const missingParts = (
+  data: JobData,
+  job: string,
+  parts: readonly StoredPart[],
+): readonly string[] =>
   parts
     .filter(part => {
       const stored = data.parts.get(data.names.part(job, part))
