@@ -3,7 +3,7 @@
  * sequence it was counted, so that a record lost, doubled or counted out of order shows.
  */
 import * as t from 'io-ts'
-import { actor, jetstream, job } from 'sluice'
+import { actor, jetstream, job, type StateBackendOptions } from 'sluice'
 import { numberSetting, setting } from './setting.js'
 
 export const Input = t.type({ key: t.string, n: t.number })
@@ -67,3 +67,6 @@ export const checkpoint = {
   numRetained: numberSetting('NUM_RETAINED', 1),
   incremental: setting('INCREMENTAL', 'no') === 'yes',
 }
+export const stateBackend: StateBackendOptions = JSON.parse(
+  setting('BACKEND', '{ "type": "redis" }'),
+)

@@ -1,8 +1,5 @@
 /** The job `counts`, with its state where the test says. */
-import type { StateBackendOptions } from 'sluice'
+import { stateBackend } from './counting.js'
 import counts from './counts.js'
-import { setting } from './setting.js'
 
-const backend: StateBackendOptions = JSON.parse(setting('BACKEND', '{"type":"redis"}'))
-
-export default counts.stateBackend(backend)
+export default counts.stateBackend(stateBackend)
