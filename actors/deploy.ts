@@ -17,10 +17,10 @@ import { redisJobStore } from '../lib/adapters/redis/store.js'
 import { messageOf, SluiceError, type StreamError, streamError } from '../lib/errors.js'
 import type { Plan } from '../lib/job/plan.js'
 import {
-  memoryGone,
   otherBackend,
   type StateBackend,
   stateBackendOf,
+  stateElsewhere,
 } from '../lib/job/state-backend.js'
 import type { ControlBus } from '../lib/ports/control-bus.js'
 import type { EventLog } from '../lib/ports/event-log.js'
@@ -283,7 +283,7 @@ const claimKept = async (
   if (E.isLeft(fits)) return fits
   const claimed = await claimAs(run, ports, kept)
   const isGone = isMemory && E.isLeft(claimed) && claimed.left.type === 'lost'
-  return isGone ? E.left(memoryGone(job)) : claimed
+  return isGone ? E.left(stateElsewhere(job)) : claimed
 }
 
 /** A job that would go on must find its state; asked before anything of it is changed. */

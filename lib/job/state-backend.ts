@@ -59,6 +59,14 @@ export const memoryGone = (job: string): StreamError =>
     },
   )
 
+/** A job that has run before, of which a coordinator with nothing in its memory knows nothing. */
+export const stateElsewhere = (job: string): StreamError =>
+  streamError(
+    'lost',
+    `job '${job}' has run before, and its checkpoints were in the memory of a coordinator that is gone, or are in a Redis that this run was not given`,
+    { next: 'Add --redis if they are in Redis; or start it again from nothing with --fresh.' },
+  )
+
 /** A job's newest checkpoint was written by another backend than the one it is started with. */
 export const otherBackend = (job: string, was: string, is: string): StreamError =>
   streamError(

@@ -54,8 +54,11 @@ export const natsAnswer = (link: NatsLink, subject: string, answer: Answer): (()
     callback: (error, message) => {
       if (error !== null) return
       answer(message.data).then(reply => {
-        // Whoever asked has given up meanwhile, or asks again.
-        if (!link.connection.isClosed()) message.respond(reply)
+        try {
+          if (!link.connection.isClosed()) message.respond(reply)
+        } catch {
+          // Closing, or larger than this server takes: whoever asked asks again, and gives up.
+        }
       }, crash)
     },
   })
