@@ -9,6 +9,7 @@ import {
   partKey,
 } from '../../lib/adapters/redis/keys.js'
 import type { PublishOutcome } from '../../lib/ports/event-log.js'
+import { neededParts } from '../../lib/protocol/manifest.js'
 import { exponentialDelay } from '../../lib/protocol/retry.js'
 import { type Connection, JobWorld } from '../support/memory-job.js'
 import type { MemoryProcess } from '../support/memory-time.js'
@@ -178,7 +179,9 @@ export class SimWorld {
     for (const epoch of meta.kept) {
       const key = manifestKey(job, epoch)
       keys.add(key)
-      for (const part of redis.manifests.get(key)?.parts ?? []) keys.add(partKey(job, part))
+      const manifest = redis.manifests.get(key)
+      for (const part of manifest === undefined ? [] : neededParts(manifest))
+        keys.add(partKey(job, part))
     }
     this.count('checkpoints kept after the end')
     return keys
