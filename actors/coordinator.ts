@@ -18,6 +18,7 @@ import type {
 } from '../lib/ports/job-store.js'
 import type { Scheduler } from '../lib/ports/scheduler.js'
 import {
+  answerSubject,
   coordinatorSubject,
   deadLetterStream,
   generationOfStream,
@@ -154,6 +155,9 @@ export class CoordinatorActor {
       case 'worker-exited':
         this.dispatch({ type: 'worker-exited', worker: message.worker, reason: message.reason })
         return
+      case 'checkpoint-request':
+        this.dispatch({ type: 'checkpoint-requested', request: message.request })
+        return
       case 'nudge':
         void this.renew()
     }
@@ -226,6 +230,12 @@ export class CoordinatorActor {
       case 'end-job':
         void this.endJob(effect)
         return
+      case 'answer': {
+        const { request, outcome } = effect
+        const answer = { version: 1, type: 'checkpoint-answer', request, outcome } as const
+        ports.bus.send(answerSubject(plan.job, request), encodeMessage(answer))
+        return
+      }
       case 'note':
         this.note(effect.note)
     }

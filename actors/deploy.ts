@@ -15,6 +15,7 @@ import { nodeScheduler } from '../lib/adapters/node/scheduler.js'
 import { connectRedis } from '../lib/adapters/redis/connection.js'
 import { redisJobStore } from '../lib/adapters/redis/store.js'
 import { messageOf, SluiceError, type StreamError, streamError } from '../lib/errors.js'
+import { checkpointRulesOf } from '../lib/job/checkpoint-rules.js'
 import type { Plan } from '../lib/job/plan.js'
 import {
   otherBackend,
@@ -26,6 +27,7 @@ import type { ControlBus } from '../lib/ports/control-bus.js'
 import type { EventLog } from '../lib/ports/event-log.js'
 import type { JobStore } from '../lib/ports/job-store.js'
 import type { Digests, RecordCodec } from '../lib/ports/record-codec.js'
+import type { Scheduler } from '../lib/ports/scheduler.js'
 import type { CoordinatorSettings, CoordinatorState, Note } from '../lib/protocol/coordinator.js'
 import type { SubtaskId, WorkerId } from '../lib/protocol/ids.js'
 import { backendOf } from '../lib/protocol/manifest.js'
@@ -386,12 +388,7 @@ const settingsOf = (plan: Plan, term: number, jobId: string): CoordinatorSetting
     maxParallelism,
     sources: new Set(plan.subtasks.filter(s => sourceIds.includes(s.chain)).map(s => s.id)),
     bounded: sources.every(c => isBounded(c.members[0])),
-    checkpoints: {
-      intervalMs: checkpoint?.intervalMs,
-      minPauseMs: checkpoint?.minPauseMs ?? 0,
-      timeoutMs: checkpoint?.timeoutMs ?? 600_000,
-      maxConcurrent: 1,
-    },
+    ...checkpointRulesOf(checkpoint),
     restart: checkpoint === undefined ? noRestart : defaultRestart,
     heartbeatTimeoutMs: limits.heartbeatTimeoutMs,
     stallTimeoutMs: limits.stallTimeoutMs,
@@ -433,16 +430,18 @@ export const withStore = async <A>(
   }
 }
 
-/** The control bus alone, for a command that says one thing. */
-export const withBus = async (
+/** The control bus alone, for a command that says one thing, or asks. */
+export const withBus = async <A>(
   natsUrl: string,
-  send: (bus: ControlBus) => void,
-): Promise<E.Either<StreamError, void>> => {
+  use: (bus: ControlBus, scheduler: Scheduler) => A | Promise<A>,
+): Promise<E.Either<StreamError, A>> => {
   const link = await connectNats({ url: natsUrl, name: 'sluice cli', jetstream: false })()
   if (E.isLeft(link)) return link
-  send(natsControlBus(link.right))
-  await link.right.close()()
-  return E.right(undefined)
+  try {
+    return E.right(await use(natsControlBus(link.right), nodeScheduler))
+  } finally {
+    await link.right.close()()
+  }
 }
 
 /** Checks that the servers which the job needs can be used, before any process is started. */

@@ -11,7 +11,9 @@ export const describeNote = (note: Note): string => {
         ? `generation ${note.generation} starts from nothing`
         : `generation ${note.generation} starts from checkpoint ${note.restored}`
     case 'running':
-      return `generation ${note.generation} runs`
+      return note.localCopies === undefined
+        ? `generation ${note.generation} runs`
+        : `generation ${note.generation} runs; restored from local copies: ${note.localCopies}`
     case 'worker-joined':
       return note.fits
         ? `worker ${note.worker} joined`

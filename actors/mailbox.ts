@@ -2,7 +2,11 @@
  * The reading end of a subtask's channels: one JetStream stream, many writers, one barrier alignment.
  *
  * A blocked channel's frames wait here; they are bounded, since a writer gets credit only for what was
- * processed. Frames are accepted in order per channel; duplicates and early ones are dropped, since the
+ * processed. Not so on feedback channels: a loop whose head waits for room further on, where somebody
+ * waits for room in the head, would stand still for ever. What comes back is taken in at once, goes first,
+ * and has a limit of its own. No alignment waits for it (`lib/state/loop-log.ts`).
+ *
+ * Frames are accepted in order per channel; duplicates and early ones are dropped, since the
  * writer sends them again.
  */
 import * as E from 'fp-ts/lib/Either.js'
@@ -22,6 +26,7 @@ import {
 import { ChannelReader } from '../lib/protocol/channel.js'
 import { decodeFrame, type FrameHeader } from '../lib/protocol/frame.js'
 import type { ChannelId, Epoch, Generation } from '../lib/protocol/ids.js'
+import type { LoopLog, LoopRecords } from '../lib/state/loop-log.js'
 import type { Gate } from './gate.js'
 import type { Head, PumpOutcome } from './head.js'
 
@@ -29,6 +34,8 @@ import type { Head, PumpOutcome } from './head.js'
 export interface MailboxInput {
   readonly channel: ChannelId
   readonly subject: string
+  /** Whether it leads back to the head of a loop. */
+  readonly isFeedback: boolean
   /** Takes one record of this channel. */
   readonly receive: (record: unknown) => void
   readonly sendCredit: (number: number) => void
@@ -52,8 +59,20 @@ export interface MailboxOptions {
     triggeredAt: number,
     alignmentMs: number,
   ) => void
+  /** A loop's head: what comes back, and what it remembers of that. */
+  readonly loop: MailboxLoop | undefined
   readonly onArrived: () => void
   readonly onFailed: (error: StreamError) => void
+}
+
+/** The part of a mailbox that is the head of a loop. */
+export interface MailboxLoop {
+  readonly log: LoopLog
+  /** What had yet to come back when the restored checkpoint was taken. */
+  readonly restored: readonly unknown[]
+  readonly receive: (record: unknown) => void
+  /** A barrier has gone round. */
+  readonly onReturned: (whole: LoopRecords) => void
 }
 
 interface Waiting {
@@ -98,6 +117,9 @@ export class Mailbox implements Head {
   private purgeableBytes = 0
   private purging = false
   private disposed = false
+  /** Frames that came back and have not gone round again. */
+  private loopBytes = 0
+  private restoredAt = 0
 
   constructor(private readonly options: MailboxOptions) {
     for (const input of options.inputs) {
@@ -112,7 +134,7 @@ export class Mailbox implements Head {
     }
     this.alignment = initialAlignment({
       mode: options.mode,
-      channels: options.inputs.map(i => i.channel),
+      channels: options.inputs.filter(i => !i.isFeedback).map(i => i.channel),
       closedThrough: options.restored,
     })
   }
@@ -135,6 +157,7 @@ export class Mailbox implements Head {
     const { gate, scheduler } = this.options
     for (;;) {
       if (gate.closed) return 'blocked'
+      if (this.takeRestored()) continue
       const stopped = this.resumeCursor(until)
       if (stopped !== undefined) return stopped
       const inbound = this.nextReadable()
@@ -144,7 +167,18 @@ export class Mailbox implements Head {
     }
   }
 
+  /** One record that was in the loop when the restored checkpoint was taken; they go before all others. */
+  private takeRestored(): boolean {
+    const { loop } = this.options
+    if (loop === undefined || this.restoredAt >= loop.restored.length) return false
+    const record = loop.restored[this.restoredAt]
+    this.restoredAt += 1
+    loop.receive(record)
+    return true
+  }
+
   abort(epoch: Epoch): void {
+    this.options.loop?.log.abort(epoch)
     this.align({ type: 'checkpoint-aborted', epoch }, 0)
   }
 
@@ -209,14 +243,45 @@ export class Mailbox implements Head {
       return
     }
     const waiting: Waiting = { header, body, bytes: message.payload.byteLength }
-    this.slots.set(waiting, slot)
     inbound.queue.push(waiting)
+    if (inbound.input.isFeedback) this.takeIn(inbound, waiting, slot)
+    else this.slots.set(waiting, slot)
     this.options.onArrived()
   }
 
-  /** Channels take turns, so that one that is always full does not starve the others' barriers. */
+  /** A frame that came back is in our memory from here on: its writer need not wait for more than that. */
+  private takeIn(
+    inbound: Inbound,
+    frame: Waiting,
+    slot: { readonly sequence: number; done: boolean },
+  ): void {
+    const { loopBytesMax } = this.options.limits
+    this.loopBytes += frame.bytes
+    if (this.loopBytes > loopBytesMax) {
+      const facts = `more than loopBytesMax (${loopBytesMax} bytes) of records wait at the head of a loop`
+      const next = 'Let fewer records go round, or raise the limit in the options of the job.'
+      this.options.onFailed(
+        streamError('full', `mailbox ${this.options.stream}: ${facts}`, { next }),
+      )
+      return
+    }
+    const credit = inbound.reader.processed(frame.header.number, frame.bytes)
+    if (credit !== undefined) inbound.input.sendCredit(credit)
+    this.settle(slot, frame.bytes)
+  }
+
+  /**
+   * Channels take turns, so that one that is always full does not starve the others' barriers; but what
+   * has come back goes first, or a loop would fill up with what is new.
+   */
   private nextReadable(): Inbound | undefined {
     const count = this.order.length
+    if (this.loopBytes > 0) {
+      const back = this.order.find(
+        ({ input, queue, next }) => input.isFeedback && next < queue.length,
+      )
+      if (back !== undefined) return back
+    }
     for (let step = 0; step < count; step += 1) {
       const inbound = this.order[(this.turn + step) % count]
       if (inbound !== undefined && !inbound.blocked && inbound.next < inbound.queue.length) {
@@ -247,7 +312,12 @@ export class Mailbox implements Head {
     if (header.type !== 'barrier') return
     const { epoch, final, triggeredAt } = header
     const now = this.options.scheduler.now()
-    const channel = inbound.input.channel
+    const { channel, isFeedback } = inbound.input
+    if (isFeedback) {
+      const { loop } = this.options
+      for (const whole of loop?.log.returned(channel, epoch) ?? []) loop?.onReturned(whole)
+      return
+    }
     this.align({ type: 'barrier-received', channel, epoch, final, now }, triggeredAt)
   }
 
@@ -259,12 +329,14 @@ export class Mailbox implements Head {
     const { cursor } = this
     if (cursor === undefined) return undefined
     const { records, inbound } = cursor
-    const { receive } = inbound.input
+    const { receive, isFeedback, channel } = inbound.input
+    const log = isFeedback ? this.options.loop?.log : undefined
     const { gate, scheduler } = this.options
     while (cursor.at < records.length) {
       if (gate.closed || this.disposed) return 'blocked'
       const record = records[cursor.at]
       cursor.at += 1
+      if (log?.isOpen === true) log.take(channel, record)
       receive(record)
       if ((cursor.at & clockMask) === 0 && scheduler.now() >= until) return 'yield'
     }
@@ -274,6 +346,10 @@ export class Mailbox implements Head {
   }
 
   private finish(inbound: Inbound, frame: Waiting): void {
+    if (inbound.input.isFeedback) {
+      this.loopBytes -= frame.bytes
+      return
+    }
     const credit = inbound.reader.processed(frame.header.number, frame.bytes)
     if (credit !== undefined) inbound.input.sendCredit(credit)
     const slot = this.slots.get(frame)

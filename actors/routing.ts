@@ -4,12 +4,18 @@
  */
 import { messageOf, SluiceError, streamError } from '../lib/errors.js'
 import type { ChainEdge } from '../lib/job/plan.js'
-import type { ChainProgram, Collector } from '../lib/operators/chain.js'
+import { type ChainProgram, type Collector, filtered } from '../lib/operators/chain.js'
 import type { Key, KeyGroup, KeyGroupRange } from '../lib/protocol/ids.js'
 import { keyGroupOf, subtaskOf } from '../lib/protocol/key-group.js'
 
 /** Takes the records of an edge to its channels, one for each subtask of the reader, in order. */
 export const collectorOf = (
+  edge: ChainEdge,
+  channels: readonly { add(record: unknown): void }[],
+  maxParallelism: number,
+): Collector => filtered(edge.when, spread(edge, channels, maxParallelism))
+
+const spread = (
   edge: ChainEdge,
   channels: readonly { add(record: unknown): void }[],
   maxParallelism: number,

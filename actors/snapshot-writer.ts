@@ -10,6 +10,7 @@ import type { Scheduler } from '../lib/ports/scheduler.js'
 import type { Epoch, Generation } from '../lib/protocol/ids.js'
 import { chainOf } from '../lib/protocol/increment.js'
 import type { PartRef } from '../lib/protocol/manifest.js'
+import type { LocalCopies } from '../lib/state/local-copies.js'
 import { encodeSnapshot, type SectionInput } from '../lib/state/snapshot.js'
 
 /** What is written, and with what. */
@@ -21,8 +22,10 @@ export interface SnapshotJob {
   readonly sections: readonly SectionInput[]
   /** What a snapshot of changes builds on; undefined: nothing, it is whole. */
   readonly base: PartRef | undefined
-  /** Set when a newer snapshot was begun: this one is given up. */
+  /** Set when nobody waits for the snapshot any more: it is given up. */
   readonly job: { readonly cancelled: boolean }
+  /** Where a copy is kept of what was stored; undefined: nowhere. */
+  readonly copies?: LocalCopies | undefined
   readonly ports: {
     readonly snapshots: SnapshotStore
     readonly scheduler: Scheduler
@@ -40,7 +43,7 @@ export const writeSnapshot = async (
   snapshot: SnapshotJob,
 ): Promise<E.Either<StreamError, PartRef>> => {
   const { plan, subtask, generation, epoch, base, ports } = snapshot
-  const chunks = await encode(snapshot)
+  const chunks = await encoded(snapshot)
   if (E.isLeft(chunks)) return chunks
   const part: PartRef = {
     subtask: subtask.id,
@@ -54,7 +57,21 @@ export const writeSnapshot = async (
   // Long enough that no part of an attempt expires before the attempt itself does (P11).
   const ttlMs = 3 * (plan.graph.checkpoint?.timeoutMs ?? defaultTimeoutMs)
   const written = await ports.snapshots.write(plan.job, part, chunks.right, ttlMs)()
-  return E.isLeft(written) ? written : E.right(part)
+  if (E.isLeft(written)) return written
+  snapshot.copies?.keep(part, chunks.right)
+  return E.right(part)
+}
+
+/** What cannot be serialized is no defect: the checkpoint is declined. */
+const encoded = async (
+  snapshot: SnapshotJob,
+): Promise<E.Either<StreamError, readonly Uint8Array[]>> => {
+  try {
+    return await encode(snapshot)
+  } catch (thrown) {
+    if (thrown instanceof SluiceError) return E.left(thrown.error)
+    throw thrown
+  }
 }
 
 const encode = async ({
@@ -89,7 +106,7 @@ const encode = async ({
     if (ports.scheduler.now() < until) continue
     await new Promise<void>(resolve => ports.scheduler.defer(resolve))
     if (job.cancelled) {
-      return E.left(streamError('fenced', `a newer checkpoint than ${epoch} was started`))
+      return E.left(streamError('fenced', `checkpoint ${epoch} was given up`))
     }
     until = ports.scheduler.now() + snapshotTurnMs
   }

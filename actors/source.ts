@@ -355,7 +355,7 @@ export class IterableHead implements SourceHead {
 
   constructor(
     private readonly source: IterableSource<unknown>,
-    restored: IterablePosition | undefined,
+    private readonly restored: IterablePosition | undefined,
     private readonly host: SourceHost,
   ) {
     this.offset = restored?.offset ?? 0
@@ -366,10 +366,15 @@ export class IterableHead implements SourceHead {
   }
 
   get position(): IterablePosition {
-    return { type: 'iterable', offset: this.offset }
+    return { type: 'iterable', offset: this.offset, ended: this.isEnded }
   }
 
   start(): void {
+    if (this.restored?.ended === true) {
+      this.isEnded = true
+      this.host.onEnded()
+      return
+    }
     try {
       this.iterator = this.source.open(this.offset)[Symbol.iterator]()
     } catch (thrown) {

@@ -16,6 +16,7 @@ import {
   compileChain,
   UserCodeError,
 } from '../lib/operators/chain.js'
+import { CheckpointListeners } from '../lib/operators/listeners.js'
 import type { ControlBus } from '../lib/ports/control-bus.js'
 import type { EventLog } from '../lib/ports/event-log.js'
 import type { SnapshotStore } from '../lib/ports/job-store.js'
@@ -47,6 +48,8 @@ import {
 import type { Decline, Report, SubtaskState } from '../lib/protocol/messages.js'
 import { SourcePosition } from '../lib/protocol/source-position.js'
 import { type CapturedState, KeyedStateStore } from '../lib/state/keyed-state.js'
+import type { LocalCopies } from '../lib/state/local-copies.js'
+import { LoopLog } from '../lib/state/loop-log.js'
 import {
   decodeSnapshot,
   type ExpectedSection,
@@ -57,7 +60,7 @@ import { mergeSnapshots } from '../lib/state/snapshot-merge.js'
 import { ChannelOut } from './channel-out.js'
 import { Gate } from './gate.js'
 import type { Head } from './head.js'
-import { Mailbox, type MailboxInput } from './mailbox.js'
+import { Mailbox, type MailboxInput, type MailboxLoop } from './mailbox.js'
 import { type OpenOutput, type Output, openOutput } from './output.js'
 import {
   type DeadLetter,
@@ -97,8 +100,31 @@ export interface SubtaskOptions {
   /** Freezes state values, so that a function that changes one fails at once. */
   readonly freeze: boolean
   readonly ports: SubtaskPorts
+  /** What this worker wrote and still has, to be restored before the store is asked. */
+  readonly copies?: LocalCopies | undefined
   /** Something that a beat tells has changed. */
   readonly onChange: () => void
+}
+
+/** What a barrier has captured, and what a snapshot of it builds on. */
+interface Captured {
+  readonly epoch: Epoch
+  readonly sections: readonly SectionInput[]
+  readonly base: PartRef | undefined
+  /** Records of a loop among them. */
+  readonly looped: number
+}
+
+/** A snapshot whose barrier is on its way round a loop. */
+interface Round {
+  readonly onReturned: (records: readonly unknown[]) => void
+  readonly release: () => void
+}
+
+interface SnapshotTimes {
+  readonly alignmentMs: number
+  readonly syncMs: number
+  readonly capturedAt: number
 }
 
 /** A turn of work: long enough to be efficient, short enough for orders and credits to get through. */
@@ -115,6 +141,11 @@ export class SubtaskActor {
   private readonly states = new Map<string, KeyedStateStore<unknown>>()
   private readonly outs = new Map<ChannelId, ChannelOut>()
   private readonly outputs = new Map<string, Output>()
+  private readonly listeners: CheckpointListeners
+  private loop: LoopLog | undefined
+  /** Snapshots of a loop's head that wait for their barrier to come round. */
+  private readonly round = new Map<Epoch, Round>()
+  private restoredFrom: SubtaskState['restoredFrom']
   private head: Head | undefined
   private source: SourceHead | undefined
   private mailbox: Mailbox | undefined
@@ -129,7 +160,8 @@ export class SubtaskActor {
   private completed: Epoch
   private increments: Increments
   private lastEpoch: Epoch
-  private encoding: { cancelled: boolean } | undefined
+  /** Snapshots that are being encoded or written, oldest first: no more than may be pending. */
+  private readonly encoding = new Map<Epoch, { cancelled: boolean }>()
   private driving = false
   private deferred = false
   private disposed = false
@@ -137,8 +169,8 @@ export class SubtaskActor {
   private skipped = 0
   /** Told to run before it was restored: whoever had its name was. */
   private runsOnceReady = false
-  /** A trigger that came before it ran: it is not repeated. */
-  private early: { readonly epoch: Epoch; readonly final: boolean; readonly at: number } | undefined
+  /** Triggers that came before it ran: they are not repeated. */
+  private early: { readonly epoch: Epoch; readonly final: boolean; readonly at: number }[] = []
 
   constructor(private readonly options: SubtaskOptions) {
     this.id = options.subtask
@@ -150,6 +182,8 @@ export class SubtaskActor {
     this.subtask = foundSubtask
     this.lastEpoch = options.restore?.epoch ?? 0
     this.completed = this.lastEpoch
+    const { members } = foundChain
+    this.listeners = new CheckpointListeners(members, foundSubtask.index, this.lastEpoch)
     this.increments = startIncrements(options.plan.graph.limits.incrementalChainMax)
   }
 
@@ -164,6 +198,7 @@ export class SubtaskActor {
       error: this.error,
       records: this.records,
       skipped: this.skipped,
+      restoredFrom: this.restoredFrom,
     }
   }
 
@@ -201,29 +236,32 @@ export class SubtaskActor {
     if (this.phase !== 'ready') return
     this.phase = 'running'
     this.guard(() => this.head?.start())
-    if (this.early !== undefined) this.trigger(this.early.epoch, this.early.final, this.early.at)
+    for (const { epoch, final, at } of this.early.splice(0)) this.trigger(epoch, final, at)
     this.options.onChange()
   }
 
   /** A source's share of a checkpoint: the barrier enters the stream of records here. */
   trigger(epoch: Epoch, final: boolean, triggeredAt: number): void {
     if (this.phase === 'restoring' || this.phase === 'ready')
-      this.early = { epoch, final, at: triggeredAt }
+      this.early.push({ epoch, final, at: triggeredAt })
     if (this.source === undefined || this.phase !== 'running') return
     this.guard(() => this.snapshot(epoch, final, Math.round(triggeredAt), 0))
   }
 
   abort(epoch: Epoch): void {
-    if (this.early?.epoch === epoch) this.early = undefined
+    this.early = this.early.filter(each => each.epoch !== epoch)
+    this.giveUp(each => each === epoch)
     this.reports = this.reports.filter(r => r.part.epoch !== epoch)
     this.declines = this.declines.filter(d => d.epoch !== epoch)
     this.guard(() => this.head?.abort(epoch))
+    if (this.phase === 'running') this.guard(() => this.listeners.abort(epoch))
     this.drive()
   }
 
   /** Everything up to `epoch` is durable; what it prepared may be seen. */
   complete(epoch: Epoch): void {
     this.completed = epoch
+    this.giveUp(each => each <= epoch)
     this.increments = withCompleted(this.increments, epoch)
     const upTo = this.increments.completed?.epoch ?? 0
     for (const state of this.states.values()) state.forgetChanges(upTo)
@@ -231,6 +269,7 @@ export class SubtaskActor {
     this.declines = this.declines.filter(d => d.epoch > epoch)
     this.guard(() => {
       for (const output of this.outputs.values()) output.completed(epoch)
+      if (this.phase === 'running') this.listeners.complete(epoch)
     })
     this.options.onChange()
   }
@@ -246,7 +285,7 @@ export class SubtaskActor {
     this.disposed = true
     this.cancelTick()
     this.cancelLinger?.()
-    if (this.encoding !== undefined) this.encoding.cancelled = true
+    this.giveUp(() => true)
     for (const end of this.subscriptions) end()
     this.head?.dispose()
     for (const out of this.outs.values()) out.dispose()
@@ -271,13 +310,18 @@ export class SubtaskActor {
     const part = restore?.parts.find(p => p.subtask === this.id)
     if (part === undefined) return E.right(undefined)
     const chain: Snapshot[] = []
+    let restoredFrom: SubtaskState['restoredFrom'] = 'local-copy'
     for (const one of chainOf(part)) {
-      const chunks = await ports.snapshots.read(plan.job, one)()
+      const copy = this.options.copies?.find(one)
+      if (copy === undefined) restoredFrom = 'store'
+      const chunks =
+        copy === undefined ? await ports.snapshots.read(plan.job, one)() : E.right(copy)
       if (E.isLeft(chunks)) return chunks
       const snapshot = this.decode(one, chunks.right)
       if (E.isLeft(snapshot)) return snapshot
       chain.push(snapshot.right)
     }
+    this.restoredFrom = restoredFrom
     return mergeSnapshots(chain)
   }
 
@@ -289,6 +333,9 @@ export class SubtaskActor {
       keyGroups: this.subtask.keyGroups,
       sections: [
         ...this.chain.members.flatMap(sectionsOf),
+        ...(this.chain.inputs.some(edge => edge.isFeedback)
+          ? [{ kind: 'loop', operator: this.chain.id } as const]
+          : []),
         { kind: 'output', operator: deadLetters },
       ],
     })
@@ -407,7 +454,7 @@ export class SubtaskActor {
   private async openHead(snapshot: Snapshot | undefined): Promise<E.Either<StreamError, void>> {
     const first = this.chain.members[0]
     if (first?.type !== 'source') {
-      this.mailbox = this.makeMailbox()
+      this.mailbox = this.makeMailbox(snapshot?.loops.get(this.chain.id) ?? [])
       this.head = this.mailbox
       return E.right(undefined)
     }
@@ -464,9 +511,28 @@ export class SubtaskActor {
     }
   }
 
-  private makeMailbox(): Mailbox {
+  private makeLoop(feedback: readonly MailboxInput[], restored: readonly unknown[]): MailboxLoop {
+    const { program } = this
+    invariant(program !== undefined, 'plan', this.id)
+    const log = new LoopLog(feedback.map(({ channel }) => channel))
+    this.loop = log
+    return {
+      log,
+      restored,
+      receive: record => program.receive(record, undefined, 0),
+      onReturned: ({ epoch, records }) => {
+        const round = this.round.get(epoch)
+        this.round.delete(epoch)
+        round?.onReturned(records)
+      },
+    }
+  }
+
+  private makeMailbox(looped: readonly unknown[]): Mailbox {
     const { plan, generation, ports, restore } = this.options
     const inputs = this.chain.inputs.flatMap(edge => this.inputsOf(edge))
+    const feedback = inputs.filter(({ isFeedback }) => isFeedback)
+    const loop = feedback.length === 0 ? undefined : this.makeLoop(feedback, looped)
     const end = ports.bus.subscribe(creditRequestSubject(plan.job, generation, this.id), payload =>
       this.mailbox?.answerCreditRequest(new TextDecoder().decode(payload)),
     )
@@ -477,6 +543,7 @@ export class SubtaskActor {
       inputs,
       mode: plan.graph.checkpoint?.mode ?? 'exactly-once',
       restored: restore?.epoch ?? 0,
+      loop,
       limits: plan.graph.limits,
       log: ports.log,
       codec: ports.codec,
@@ -511,6 +578,7 @@ export class SubtaskActor {
         return {
           channel,
           subject: channelSubject(plan.job, generation, edge.index, from, this.id),
+          isFeedback: edge.isFeedback,
           receive,
           sendCredit: number => ports.bus.send(credits, encoder.encode(`${number} ${channel}`)),
         }
@@ -643,30 +711,102 @@ export class SubtaskActor {
     const startedAt = scheduler.now()
     for (const out of this.outs.values()) out.barrier(epoch, final, triggeredAt)
     for (const output of this.outputs.values()) output.prepare(epoch)
+    this.loop?.begin(epoch)
     const captured: CapturedState<unknown>[] = []
     // What keeps nothing by key has nothing to leave out.
     const base = this.isIncremental && this.states.size > 0 ? baseOf(this.increments) : undefined
     const sections = this.capture(captured, epoch, base)
     const capturedAt = scheduler.now()
-    if (this.encoding !== undefined) this.encoding.cancelled = true
-    const job = { cancelled: false }
-    this.encoding = job
+    const release = (): void => {
+      for (const state of captured) state.release()
+    }
+    const times = { alignmentMs, syncMs: capturedAt - startedAt, capturedAt }
+    if (this.loop === undefined) this.store({ epoch, sections, base, looped: 0 }, times, release)
+    else this.awaitRound(epoch, sections, base, times, release)
+  }
+
+  /** A loop's head writes its snapshot when the barrier is back, together with what came before it. */
+  private awaitRound(
+    epoch: Epoch,
+    sections: readonly SectionInput[],
+    base: PartRef | undefined,
+    times: SnapshotTimes,
+    release: () => void,
+  ): void {
+    const operator = this.chain.id
+    const onReturned = (records: readonly unknown[]): void => {
+      const loop: SectionInput = { kind: 'loop', operator, records }
+      const looped = records.length
+      this.store({ epoch, sections: [...sections, loop], base, looped }, times, release)
+    }
+    this.round.set(epoch, { onReturned, release })
+  }
+
+  /** Encodes what was captured, writes it and reports it; `release` is called at the end of that. */
+  private store(
+    { epoch, sections, base, looped }: Captured,
+    { alignmentMs, syncMs, capturedAt }: SnapshotTimes,
+    release: () => void,
+  ): void {
+    const job = this.beginEncoding(epoch)
+    // Not before: what is held back would not come round.
+    const letGo = this.holdBack()
     void writeSnapshot({ ...this.options, subtask: this.subtask, epoch, sections, base, job })
       .then(part => {
         if (this.disposed || job.cancelled) return
-        const asyncMs = scheduler.now() - capturedAt
+        this.encoding.delete(epoch)
+        const asyncMs = this.options.ports.scheduler.now() - capturedAt
         if (E.isLeft(part)) this.declines.push({ epoch, reason: part.left.message })
         else {
-          const syncMs = capturedAt - startedAt
-          this.reports.push({ part: part.right, alignmentMs, syncMs, asyncMs })
-          this.increments = withPart(this.increments, part.right)
+          const { right } = part
+          this.reports.push({ part: right, alignmentMs, syncMs, asyncMs, looped })
+          this.increments = withPart(this.increments, right)
         }
         this.options.onChange()
       })
       .catch((thrown: unknown) => this.fail(errorOf(thrown), false))
       .finally(() => {
-        for (const state of captured) state.release()
+        release()
+        letGo()
       })
+  }
+
+  /**
+   * Makes room for one snapshot more. Where there is none, the oldest is of an attempt that has been
+   * aborted, though nothing was heard of it yet. Among several that may be another one than the oldest,
+   * whose attempt then has to be told.
+   */
+  private beginEncoding(epoch: Epoch): { readonly cancelled: boolean } {
+    const roomFor = this.options.plan.graph.checkpoint?.maxConcurrent ?? 1
+    const [oldest] = this.encoding.keys()
+    if (oldest !== undefined && this.encoding.size >= roomFor) {
+      this.giveUp(each => each === oldest)
+      if (roomFor > 1)
+        this.declines.push({ epoch: oldest, reason: `checkpoint ${epoch} left no room for it` })
+    }
+    const job = { cancelled: false }
+    this.encoding.set(epoch, job)
+    return job
+  }
+
+  private giveUp(which: (epoch: Epoch) => boolean): void {
+    for (const [epoch, { release }] of this.round) {
+      if (!which(epoch)) continue
+      release()
+      this.round.delete(epoch)
+    }
+    for (const [epoch, job] of this.encoding) {
+      if (!which(epoch)) continue
+      job.cancelled = true
+      this.encoding.delete(epoch)
+    }
+  }
+
+  /** Without `async` no record is handled until the snapshot is stored, or has failed. Ends that. */
+  private holdBack(): () => void {
+    if (this.options.plan.graph.checkpoint?.async !== false) return () => {}
+    this.gate.change(true)
+    return () => this.gate.change(false)
   }
 
   private capture(

@@ -16,6 +16,7 @@ import {
   type WorkerAction,
   type WorkerProtocol,
 } from '../lib/protocol/worker.js'
+import { LocalCopies } from '../lib/state/local-copies.js'
 import { SubtaskActor, type SubtaskPorts } from './subtask.js'
 
 /** What a worker offers, and whom it tells. */
@@ -47,7 +48,15 @@ export class WorkerActor {
   private cancelBeat: () => void = () => {}
   private unsubscribe: () => void = () => {}
 
-  constructor(private readonly options: WorkerOptions) {}
+  /** They outlive generations, which is what they are for. */
+  private readonly copies: LocalCopies | undefined
+
+  constructor(private readonly options: WorkerOptions) {
+    const { checkpoint } = options.plan.graph
+    if (checkpoint?.localRecovery !== true) return
+    const { part } = options.ports.digests
+    this.copies = new LocalCopies(checkpoint.maxConcurrent, part)
+  }
 
   start(): void {
     const { plan, worker, ports } = this.options
@@ -91,9 +100,11 @@ export class WorkerActor {
         return
       case 'abort':
         for (const subtask of this.subtasks) subtask.abort(action.epoch)
+        this.copies?.aborted(action.epoch)
         return
       case 'complete':
         for (const subtask of this.subtasks) subtask.complete(action.epoch)
+        this.copies?.completed(action.epoch)
         return
       case 'stop':
         this.stop(this.options.ports.scheduler.now() + stopWithinMs)
@@ -107,6 +118,8 @@ export class WorkerActor {
     restore,
   }: Extract<WorkerAction, { type: 'deploy' }>): void {
     const { plan, freeze, ports } = this.options
+    const { copies } = this
+    copies?.begin(generation, restore?.epoch ?? 0)
     this.subtasks = subtasks.map(
       subtask =>
         new SubtaskActor({
@@ -117,6 +130,7 @@ export class WorkerActor {
           restore,
           freeze,
           ports,
+          copies,
           onChange: () => this.changed(),
         }),
     )

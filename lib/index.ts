@@ -4,6 +4,7 @@ export { job } from './job/builder.js'
 export type {
   Actor,
   ActorOptions,
+  CheckpointNotice,
   Context,
   ErrorPolicy,
   IterableSource,
@@ -29,6 +30,7 @@ export type {
   JobGraph,
   KeyOf,
   Vertex,
+  When,
 } from './job/graph.js'
 export { isJob } from './job/graph.js'
 export type { Limits } from './job/limits.js'
@@ -43,6 +45,7 @@ export type {
   StateBackendOptions,
 } from './job/settings.js'
 export type {
+  IterateOptions,
   JobOptions,
   KeyedStream,
   NewJob,

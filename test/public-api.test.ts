@@ -21,6 +21,7 @@ const types = {
     'AnyActor',
     'AnySource',
     'CheckpointConfig',
+    'CheckpointNotice',
     'CheckpointOptions',
     'Context',
     'Durability',
@@ -28,6 +29,7 @@ const types = {
     'ErrorPolicy',
     'IterableSource',
     'IterableSourceOptions',
+    'IterateOptions',
     'JetStreamSink',
     'JetStreamSinkOptions',
     'JetStreamSource',
@@ -59,6 +61,7 @@ const types = {
     'Stream',
     'StreamDoesNotFit',
     'Vertex',
+    'When',
   ],
   'sluice/actors': [
     'EmbeddedServers',

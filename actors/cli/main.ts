@@ -6,7 +6,7 @@ import { exitCodes } from '../ipc.js'
 import { checkpointsCommand } from './checkpoints.js'
 import { type Beginning, devCommand, upCommand } from './jobs.js'
 import { makePrinter, type Printer } from './output.js'
-import { cancelCommand, statusCommand } from './questions.js'
+import { cancelCommand, checkpointCommand, statusCommand } from './questions.js'
 import { coordinatorCommand, workerCommand } from './roles.js'
 
 interface Common {
@@ -141,6 +141,15 @@ command('checkpoints <job> [id]', 'show the checkpoints of a job, or one with it
   .action((job: string, id: string | undefined, options: Common & Addresses) =>
     exit(checkpointsCommand(job, id, options.redis, printerOf(options))),
   )
+
+command('checkpoint <job>', 'take a checkpoint of a running job now')
+  .addOption(nats)
+  .addOption(redis)
+  .option('--timeout-ms <ms>', 'how long to wait for it', wholeNumber, 60_000)
+  .action((job: string, options: Common & Addresses & { readonly timeoutMs: number }) => {
+    const { redis: redisUrl, nats: natsUrl, timeoutMs } = options
+    return exit(checkpointCommand(job, { redisUrl, natsUrl, timeoutMs }, printerOf(options)))
+  })
 
 command('cancel <job>', 'end a job for good')
   .addOption(nats)

@@ -1,10 +1,12 @@
-/** `sluice status` and `sluice cancel`: what a job's store knows, and one wish. */
+/** `sluice status`, `sluice checkpoint` and `sluice cancel`: what a job's store knows, and two wishes. */
+import { randomUUID } from 'node:crypto'
 import * as E from 'fp-ts/lib/Either.js'
 import { type StreamError, streamError } from '../../lib/errors.js'
 import type { JobRecord, JobStore } from '../../lib/ports/job-store.js'
 import { withBus, withStore } from '../deploy.js'
 import { exitCodes } from '../ipc.js'
 import { nudgeCoordinator } from '../nudges.js'
+import { type RequestedCheckpoint, requestCheckpoint } from '../request-checkpoint.js'
 import type { Printer } from './output.js'
 
 /** Nobody here knows the job. */
@@ -58,10 +60,59 @@ const describeRecord = (record: JobRecord): string => {
   return `${job}: ${state}${reason} · generation ${generation} · ${checkpoint} · ${completed} completed, ${failed} aborted`
 }
 
+interface WishOptions {
+  readonly redisUrl: string
+  readonly natsUrl: string
+  readonly timeoutMs: number
+}
+
+/** Asks for a checkpoint and waits until it has completed or come to nothing. */
+export const checkpointCommand = async (
+  job: string,
+  options: WishOptions,
+  printer: Printer,
+): Promise<number> => {
+  const completed = await checkpoint(job, options)
+  if (E.isLeft(completed)) {
+    printer.error(completed.left)
+    return exitCodes.failed
+  }
+  const { epoch, durationMs, bytes } = completed.right
+  printer.result(
+    { job, epoch, durationMs, bytes },
+    `checkpoint ${epoch} of job '${job}' completed in ${Math.round(durationMs)} ms, ${bytes} bytes`,
+  )
+  return exitCodes.ok
+}
+
+const checkpoint = async (
+  job: string,
+  { redisUrl, natsUrl, timeoutMs }: WishOptions,
+): Promise<E.Either<StreamError, RequestedCheckpoint>> => {
+  // The store knows at once what a silent bus would leave open.
+  const found = await withStore(redisUrl, store => store.describe(job)())
+  if (E.isLeft(found)) return found
+  const record = found.right
+  if (record === undefined) return E.left(unknownJob(job))
+  if (record.status !== 'running' && record.status !== 'restarting')
+    return E.left(streamError('conflict', `job '${job}' is ${record.status}: it has ended`))
+  if (record.heldBy === undefined) {
+    return E.left(
+      streamError('conflict', `job '${job}' does not run: no coordinator holds it`, {
+        next: 'Start it; it goes on from its latest checkpoint.',
+      }),
+    )
+  }
+  const asked = await withBus(natsUrl, (bus, scheduler) =>
+    requestCheckpoint({ bus, scheduler, job, request: randomUUID(), timeoutMs }),
+  )
+  return E.isLeft(asked) ? asked : asked.right
+}
+
 /** Asks for the end and waits until the store says that it has come. */
 export const cancelCommand = async (
   job: string,
-  options: { readonly redisUrl: string; readonly natsUrl: string; readonly timeoutMs: number },
+  options: WishOptions,
   printer: Printer,
 ): Promise<number> => {
   const cancelled = await withStore(options.redisUrl, store => cancel(job, store, options))
@@ -76,7 +127,7 @@ export const cancelCommand = async (
 const cancel = async (
   job: string,
   store: JobStore,
-  options: { readonly natsUrl: string; readonly timeoutMs: number },
+  options: Pick<WishOptions, 'natsUrl' | 'timeoutMs'>,
 ): Promise<E.Either<StreamError, string>> => {
   const asked = await store.requestCancel(job)()
   if (E.isLeft(asked)) return asked

@@ -9,8 +9,9 @@
  * How an edge comes about: after `keyBy` it is keyed; between equal parallelisms it is forward, so
  * that its ends run in one process; otherwise it is rebalance.
  */
-import type { Actor } from './contracts.js'
-import type { AnyActor, AnySource, Edge, Job, JobGraph, KeyOf, Vertex } from './graph.js'
+import * as t from 'io-ts'
+import type { Actor, Context } from './contracts.js'
+import type { AnyActor, AnySource, Edge, Job, JobGraph, KeyOf, Vertex, When } from './graph.js'
 import { defaultLimits, type Limits } from './limits.js'
 import { describe, type Problem } from './problem.js'
 import { isRecord, unknownOptions } from './rules.js'
@@ -66,6 +67,7 @@ interface Draft extends Job {
   readonly keyBy: (keyOf: unknown) => Draft
   readonly to: (actor: unknown, options?: unknown) => Draft
   readonly into: (sink: unknown, options?: unknown) => Draft
+  readonly iterate: (options: unknown, body: unknown) => Draft
   readonly checkpoint: (options: unknown) => Draft
   readonly restart: (options: unknown) => Draft
   readonly stateBackend: (options: unknown) => Draft
@@ -77,20 +79,29 @@ interface Position {
   readonly end: Vertex | undefined
   /** Set between `keyBy` and the vertex that it is for. */
   readonly keyOf: KeyOf | undefined
+  /** Set behind a loop: what leaves it. */
+  readonly when?: When | undefined
 }
 
-const draft = (at: Position): Draft =>
-  Object.freeze({
+/** What stands behind a draft that the body of a loop returns. */
+const positions = new WeakMap<object, Position>()
+
+const draft = (at: Position): Draft => {
+  const made = Object.freeze({
     type: 'job',
     graph: frozen(at.graph),
     from: (source, options) => draft(from(at, source, options)),
     keyBy: keyOf => draft(keyBy(at, keyOf)),
     to: (actor, options) => draft(to(at, actor, options)),
     into: (sink, options) => draft(into(at, sink, options)),
+    iterate: (options, body) => iterate(at, options, body),
     checkpoint: options => draft(checkpoint(at, options)),
     restart: options => draft(restart(at, options)),
     stateBackend: options => draft(stateBackend(at, options)),
   } satisfies Draft)
+  positions.set(made, at)
+  return made
+}
 
 const from = (at: Position, source: unknown, options: unknown): Position => {
   if (!isSource(source)) {
@@ -133,6 +144,58 @@ const to = (at: Position, actor: unknown, options: unknown): Position => {
   )
   return joined(noting, { type: 'operator', id, parallelism: parallelism ?? 1, actor })
 }
+
+/**
+ * A loop has a vertex at either end that passes every record on: its head, where records come in and come
+ * back, and its tail, where they leave or go back.
+ */
+const iterate = (at: Position, options: unknown, body: unknown): Draft => {
+  const step = isRecord(options) ? options : {}
+  const path = `loop ${describe(step.id)}`
+  const next = 'Pass { id, again } and a function that takes a stream and returns one.'
+  if (!isAgain(step.again))
+    return draft(refused(at, `${path}.again`, 'a function', step.again, next))
+  if (!isBody(body)) return draft(refused(at, `${path} body`, 'a function', body, next))
+  const { id, again } = step
+  const noting = noted(at, optionProblems(path, options, ['id', 'again', 'parallelism']))
+  const parallelism = stepOptions(options).parallelism ?? at.end?.parallelism ?? 1
+  const head: Vertex = { type: 'operator', id: String(id), parallelism, actor: passing(id, at.end) }
+  const made = body(draft(joined(noting, head)))
+  const end = isRecord(made) ? positions.get(made) : undefined
+  if (end?.end === undefined || end.end.type === 'source')
+    return draft(refused(noting, `${path} body`, 'a stream that comes from the loop', made, next))
+  const tailId = `${String(id)}-tail`
+  const tail: Vertex = {
+    type: 'operator',
+    id: tailId,
+    parallelism: end.end.parallelism,
+    actor: passing(tailId, end.end),
+  }
+  const closed = joined(end, tail)
+  const feedback: Edge = Object.freeze({
+    type: 'feedback',
+    from: tailId,
+    to: head.id,
+    when: again,
+  })
+  const { graph } = closed
+  return draft({
+    ...closed,
+    graph: { ...graph, edges: [...graph.edges, feedback] },
+    when: record => !again(record),
+  })
+}
+
+const passing = (name: unknown, before: Vertex | undefined): AnyActor =>
+  Object.freeze({
+    type: 'actor',
+    name: String(name),
+    accepts: t.unknown,
+    emits: codecAt(before) ?? t.unknown,
+    state: undefined,
+    receive: (ctx: Context<unknown, unknown>, record: unknown) => ctx.emit(record),
+    onError: 'fail',
+  })
 
 const into = (at: Position, sink: unknown, options: unknown): Position => {
   if (!isSink(sink)) {
@@ -192,7 +255,7 @@ const twice = (step: keyof JobSettings): Problem => ({
 
 /** The position after a vertex that was joined to the stream's end. */
 const joined = (at: Position, vertex: Vertex): Position => {
-  const edges = at.end === undefined ? [] : [Object.freeze(edgeBetween(at.end, vertex, at.keyOf))]
+  const edges = at.end === undefined ? [] : [Object.freeze(edgeBetween(at.end, vertex, at))]
   return {
     graph: {
       ...at.graph,
@@ -204,8 +267,12 @@ const joined = (at: Position, vertex: Vertex): Position => {
   }
 }
 
-const edgeBetween = (from: Vertex, to: Vertex, keyOf: KeyOf | undefined): Edge => {
-  const ends = { from: from.id, to: to.id }
+const edgeBetween = (
+  from: Vertex,
+  to: Vertex,
+  { keyOf, when }: Pick<Position, 'keyOf' | 'when'>,
+): Edge => {
+  const ends = { from: from.id, to: to.id, ...(when === undefined ? {} : { when }) }
   if (keyOf !== undefined) return { type: 'keyed', ...ends, keyOf }
   return { type: from.parallelism === to.parallelism ? 'forward' : 'rebalance', ...ends }
 }
@@ -277,6 +344,10 @@ const isKeyOf = (value: unknown): value is KeyOf => typeof value === 'function'
 const isJobOptions = (value: unknown): value is JobOptions => isRecord(value)
 
 const isCheckpointOptions = (value: unknown): value is CheckpointOptions => isRecord(value)
+
+const isAgain = (value: unknown): value is When => typeof value === 'function'
+
+const isBody = (value: unknown): value is (loop: Draft) => unknown => typeof value === 'function'
 
 const isRestartOptions = (value: unknown): value is RestartOptions => isRecord(value)
 

@@ -5,7 +5,7 @@
  * nothing. `actor`, `jetstream` and `iterable` (definitions.ts) make them, `validate` judges them.
  */
 import type * as t from 'io-ts'
-import type { Key } from '../protocol/ids.js'
+import type { Epoch, Key } from '../protocol/ids.js'
 
 /** What `receive` may do with the state of the current record's key. Values are immutable. */
 export interface KeyedState<S> {
@@ -47,6 +47,14 @@ export interface StateSpec<S> {
   readonly version?: number
 }
 
+/** Which checkpoint an actor is told of, and in which parallel instance. */
+export interface CheckpointNotice {
+  /** The checkpoint's number. */
+  readonly epoch: Epoch
+  /** Index of this parallel instance, from 0. */
+  readonly subtask: number
+}
+
 /** What `actor` takes. `A` is what it accepts, `E` what it emits, `S` its state per key. */
 export interface ActorOptions<A, E, S> {
   /** Names the actor in its job, its checkpoints and its metrics. At most 128 bytes. */
@@ -64,6 +72,21 @@ export interface ActorOptions<A, E, S> {
   readonly receive: (ctx: Context<NoInfer<E>, NoInfer<S>>, record: NoInfer<A>) => void | undefined
   /** What happens to a record whose `receive` throws. Default `fail`. */
   readonly onError?: ErrorPolicy
+  /**
+   * Called in every parallel instance once a checkpoint has completed: all that was handled before
+   * its barrier will never be handled again (Flink: `CheckpointListener.notifyCheckpointComplete`).
+   * Best effort: a crash may swallow a call. Numbers rise, and each stands for all below it, so
+   * that the next call makes up for one that was lost. Neither state nor `emit` may be used here.
+   * Synchronous; what it throws restarts the job from its latest checkpoint.
+   */
+  // biome-ignore lint/suspicious/noConfusingVoidType: plain `void` would let an async function pass.
+  readonly onCheckpointComplete?: (notice: CheckpointNotice) => void | undefined
+  /**
+   * Called when a checkpoint came to nothing (Flink: `notifyCheckpointAborted`), at most once for
+   * each, and never after the completion of a later one. Otherwise as `onCheckpointComplete`.
+   */
+  // biome-ignore lint/suspicious/noConfusingVoidType: plain `void` would let an async function pass.
+  readonly onCheckpointAborted?: (notice: CheckpointNotice) => void | undefined
 }
 
 /**
@@ -78,6 +101,10 @@ export interface Actor<A, E, S> {
   readonly state: StateSpec<S> | undefined
   readonly receive: (ctx: Context<E, S>, record: A) => void
   readonly onError: ErrorPolicy
+  /** Called once a checkpoint has completed. */
+  readonly onCheckpointComplete?: NonNullable<ActorOptions<A, E, S>['onCheckpointComplete']>
+  /** Called when a checkpoint came to nothing. */
+  readonly onCheckpointAborted?: NonNullable<ActorOptions<A, E, S>['onCheckpointAborted']>
 }
 
 /** Where a source starts when its job has no checkpoint yet. Default: the first stored message. */

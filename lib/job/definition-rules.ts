@@ -53,6 +53,8 @@ const actorRule = fields({
   ),
   receive: synchronous('handles one record'),
   onError: policy,
+  onCheckpointComplete: optional(synchronous('hears of a completed checkpoint')),
+  onCheckpointAborted: optional(synchronous('hears of an aborted checkpoint')),
 })
 
 const streamName = text(

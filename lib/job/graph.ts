@@ -41,18 +41,25 @@ export type Vertex =
       readonly codec: t.Type<unknown, unknown, unknown> | undefined
     }
 
+interface Ends {
+  readonly from: string
+  readonly to: string
+  /** Which records go this way; left out: all. Deterministic, as `keyOf` is. */
+  readonly when?: When
+}
+
 /** How records get from one vertex to the next. */
 export type Edge =
   /** One to one, same parallelism: the two ends run in one process (a chain). */
-  | { readonly type: 'forward'; readonly from: string; readonly to: string }
+  | (Ends & { readonly type: 'forward' })
   /** Round robin. */
-  | { readonly type: 'rebalance'; readonly from: string; readonly to: string }
-  | {
-      readonly type: 'keyed'
-      readonly from: string
-      readonly to: string
-      readonly keyOf: KeyOf
-    }
+  | (Ends & { readonly type: 'rebalance' })
+  | (Ends & { readonly type: 'keyed'; readonly keyOf: KeyOf })
+  /** Back to the head of a loop, round robin. */
+  | (Ends & { readonly type: 'feedback' })
+
+/** Says whether a record goes a way. */
+export type When = (record: unknown) => boolean
 
 /** Chooses a record's key. Deterministic: a replayed record must get the same key. */
 export type KeyOf = (record: unknown) => Key

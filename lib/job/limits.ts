@@ -26,6 +26,8 @@ export interface Limits {
   readonly chunkBytesMax: number
   /** Snapshots of changes, and the whole one below them, that a restore may have to read. */
   readonly incrementalChainMax: number
+  /** Records that have come back to a loop's head and have not gone round again, per subtask. */
+  readonly loopBytesMax: number
   /** Worker heartbeats: their period. */
   readonly heartbeatMs: number
   /** A worker silent for this long is dead. */
@@ -49,6 +51,7 @@ export const defaultLimits: Limits = {
   sinkPendingBytesMax: 256 * 1024 * 1024,
   chunkBytesMax: 256 * 1024,
   incrementalChainMax: 10,
+  loopBytesMax: 64 * 1024 * 1024,
   heartbeatMs: 500,
   heartbeatTimeoutMs: 3_000,
   stallTimeoutMs: 60_000,

@@ -15,7 +15,7 @@ import { invariant } from '../invariant.js'
 import type { Key, KeyGroupRange, SubtaskId } from '../protocol/ids.js'
 import { rangeOf } from '../protocol/key-group.js'
 import { fingerprintOf } from './fingerprint.js'
-import type { Edge, JobGraph, Vertex } from './graph.js'
+import type { Edge, JobGraph, Vertex, When } from './graph.js'
 
 /**
  * Vertices joined by forward edges: they run in one process by plain calls. Named by their head.
@@ -41,6 +41,10 @@ export interface ChainEdge {
   /** The to-chain, which it enters at the head. */
   readonly to: string
   readonly partition: Partition
+  /** Which records go this way; undefined: all. */
+  readonly when: When | undefined
+  /** Whether it leads back to the head of a loop. */
+  readonly isFeedback: boolean
 }
 
 /** How the records on an edge are spread over the subtasks behind it. */
@@ -156,6 +160,8 @@ const outerEdges = (
         fromMember: from.index,
         to: to.chain,
         partition,
+        when: edge.when,
+        isFeedback: edge.type === 'feedback',
       })
     })
 }

@@ -47,6 +47,19 @@ export interface SinkOptions {
   readonly parallelism?: number
 }
 
+/** What `iterate` takes. */
+export interface IterateOptions<A> {
+  /** Names the loop in the job and in its checkpoints. */
+  readonly id: string
+  /**
+   * Whether a record that has gone round goes round again. Deterministic, and false some time: a
+   * bounded job ends when its loops are empty.
+   */
+  readonly again: (record: A) => boolean
+  /** Number of subtasks of the loop's head. Default: that of what is before it. */
+  readonly parallelism?: number
+}
+
 /** Compile error: the stream carries records that the actor does not accept (WT1). */
 export interface StreamDoesNotFit<Carries, Accepts> {
   readonly 'the stream carries records that the actor does not accept': {
@@ -91,6 +104,12 @@ export interface Stream<A> {
     actor: Actor<In, Out, S> & Fits<A, In> & Stateless<S>,
     options?: OperatorOptions,
   ): After<Out>
+  /**
+   * Sends the records round a loop: through what `body` makes of it, and back to its head for as long as
+   * `again` says so. What leaves the loop goes on. With checkpoints the job needs `force: true`: a
+   * checkpoint then waits until its barrier has gone round, and holds what came back before it.
+   */
+  iterate(options: IterateOptions<A>, body: (loop: Stream<A>) => Stream<A>): Stream<A>
   /** Sends the records into a sink. */
   into(sink: Sink & Json<A>, options?: SinkOptions): OpenJob
 }

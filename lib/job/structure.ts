@@ -17,6 +17,7 @@ export const structureProblems = (graph: JobGraph): readonly Problem[] => {
     ...graph.edges.flatMap(edge => edgeProblems(shape, edge)),
     ...shape.clear.flatMap(vertex => endProblems(shape, vertex)),
     ...cycleProblems(shape),
+    ...loopProblems(graph),
     ...unreachableProblems(shape),
   ]
 }
@@ -205,10 +206,24 @@ const cycleProblems = (shape: Shape): readonly Problem[] => {
         path: shape.label(vertex),
         expected: 'a graph without cycles',
         found: [...cycle, vertex.id].map(describe).join(' → '),
-        next: 'Remove one of these edges: feedback is not supported yet.',
+        next: 'Remove one of these edges, or make a loop of it: .iterate({ ... }, loop => ...).',
       },
     ]
   })
+}
+
+/** What a loop costs a checkpoint, whoever asks for both is to have read. */
+const loopProblems = ({ edges, checkpoint }: JobGraph): readonly Problem[] => {
+  const loop = edges.find(({ type }) => type === 'feedback')
+  if (loop === undefined || checkpoint === undefined || checkpoint.force) return []
+  return [
+    {
+      path: 'checkpoint.force',
+      expected: `true, because the job has a loop through ${describe(loop.to)}`,
+      found: describe(checkpoint.force),
+      next: 'With force: true nothing in the loop is lost: each checkpoint waits until its barrier has gone round, and holds the records that came back before it.',
+    },
+  ]
 }
 
 /** The ids on a shortest cycle through a vertex, from it on, over vertices with clear ids. */
@@ -216,7 +231,8 @@ const cycleThrough = (shape: Shape, start: string): readonly string[] | undefine
   const cameFrom = new Map<string, string>()
   const queue = [start]
   for (let id = queue.shift(); id !== undefined; id = queue.shift()) {
-    for (const { to } of shape.outputs.get(id) ?? []) {
+    for (const { to, type } of shape.outputs.get(id) ?? []) {
+      if (type === 'feedback') continue
       if (to === start) return pathTo(cameFrom, id)
       if (cameFrom.has(to) || shape.byId.get(to)?.length !== 1) continue
       cameFrom.set(to, id)

@@ -14,7 +14,7 @@
  */
 import { messageOf } from '../errors.js'
 import type { Context, KeyedState } from '../job/contracts.js'
-import type { AnyActor, JobGraph } from '../job/graph.js'
+import type { AnyActor, JobGraph, Vertex, When } from '../job/graph.js'
 import type { Chain } from '../job/plan.js'
 import type { Key, KeyGroup } from '../protocol/ids.js'
 
@@ -39,8 +39,11 @@ export class UserCodeError extends Error {
   constructor(
     readonly operator: string,
     cause: unknown,
+    /** The function that threw, if it was not `receive`. */
+    listener?: string,
   ) {
-    super(`actor '${operator}' threw: ${messageOf(cause)}`, { cause })
+    const where = listener === undefined ? '' : ` in ${listener}`
+    super(`actor '${operator}' threw${where}: ${messageOf(cause)}`, { cause })
   }
 }
 
@@ -74,7 +77,9 @@ export const compileChain = (
     const targets: Collector[] = [...outputs.edges(index)]
     for (const next of chain.links[index] ?? []) {
       const program = heads[next]
-      if (program !== undefined) targets.push(record => program.receive(record, undefined, 0))
+      if (program === undefined) continue
+      const when = whenBetween(graph, chain.members[index], chain.members[next])
+      targets.push(filtered(when, record => program.receive(record, undefined, 0)))
     }
     heads[index] = compileMember(chain, index, subtask, fanOut(targets), outputs, fate)
   }
@@ -89,6 +94,20 @@ export const compileChain = (
       }
       if (fate.failure !== undefined) throw fate.failure.thrown // H2
     },
+  }
+}
+
+const whenBetween = (
+  { edges }: JobGraph,
+  from: Vertex | undefined,
+  to: Vertex | undefined,
+): When | undefined => edges.find(edge => edge.from === from?.id && edge.to === to?.id)?.when
+
+/** Takes only the records that go its way. */
+export const filtered = (when: When | undefined, take: Collector): Collector => {
+  if (when === undefined) return take
+  return record => {
+    if (when(record)) take(record)
   }
 }
 
@@ -197,11 +216,14 @@ const failing = (
   }
 }
 
-const refuseResult = (result: unknown): void => {
+const refuseResult = (result: unknown): void => refusePromise('receive', result)
+
+/** Throws when a function of a user's, by its name, has returned a promise. */
+export const refusePromise = (name: string, result: unknown): void => {
   if (!(result instanceof Promise)) return
-  // The record is refused already; what becomes of the promise must not end the process as well.
+  // The call is refused already; what becomes of the promise must not end the process as well.
   result.catch(() => {})
-  throw new Error("'receive' returned a promise; it must finish its work before it returns")
+  throw new Error(`'${name}' returned a promise; it must finish its work before it returns`)
 }
 
 /** Holds back what a record emits until it has succeeded (H1). */

@@ -83,6 +83,10 @@ export const ordersSubject = (job: string, worker: WorkerId): string =>
 /** Where a coordinator that holds snapshots in its memory is asked for them. */
 export const partsSubject = (job: string): string => `sluice.${token(job)}.parts`
 
+/** Where somebody who asked the coordinator for a checkpoint hears its answers. */
+export const answerSubject = (job: string, request: string): string =>
+  `sluice.${token(job)}.answer.${token(request)}`
+
 /** The stream of a job's dead letters. */
 export const deadLetterStream = (job: string): string => `${jobStreamPrefix(job)}DEAD`
 

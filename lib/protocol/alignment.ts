@@ -12,7 +12,8 @@
  *       after it has ended.
  *   A3. An epoch at or below `closedThrough` never acts again: snapshots strictly ascend (P3).
  *   A4. In exactly-once mode a newer barrier supersedes an older alignment on all inputs. The older
- *       epoch can no longer complete: its barrier is lost, or its abort is on the way.
+ *       epoch can no longer complete: its barrier is lost, or its abort is on the way. Of epochs that
+ *       overlap, each channel brings the older barrier first; behind it the channel is closed.
  *   A5. `take-snapshot` precedes `unblock-channels`: the owner performs effects in order and in one
  *       turn, so no record behind a barrier enters the state before the capture (P4).
  *   A6. A late barrier of an aborted epoch does nothing. The newest `abortedMax` are remembered;

@@ -3,13 +3,17 @@
  *
  * Invariants
  *   K1. Ids come from the store's one counter; an id at or below an earlier one is a defect (P1).
- *   K2. At most `maxConcurrent` attempts are pending or being allocated.
+ *   K2. At most `maxConcurrent` attempts are pending or being allocated, whoever asked for them, and one
+ *       of them is final at most. What is blocked meanwhile waits as one: ticks, and requests by hand.
  *   K3. A commit is asked for only when every subtask has reported, each for this generation and id (P2).
  *   K4. Once a commit was asked for, the attempt leaves only by the store's answer: neither the timeout
- *       nor a decline aborts it, since it may have been committed (P5).
+ *       nor a decline aborts it, since it may have been committed (P5). One commit is under way at a time,
+ *       the oldest first: the store's answers come in the order of ids.
  *   K5. `completed` moves only after the commit point, and only up (P6).
  *   K6. No periodic trigger sooner than `minPauseMs` after a completion; no final one sooner than
- *       `finalRetryMs` after one that came to nothing.
+ *       `finalRetryMs` after one that came to nothing. One by hand waits for neither.
+ *   K7. A request by hand is served by an attempt that begins after it came, or by the final one.
+ *   K8. A checkpoint that holds records of a loop is not the final one, whatever it was begun as.
  */
 import { invariant } from '../invariant.js'
 import type { Epoch, Generation, SubtaskId } from './ids.js'
@@ -32,6 +36,8 @@ export type AbortReason = 'timed-out' | 'declined' | 'parts-missing' | 'supersed
 export interface PendingCheckpoint {
   readonly epoch: Epoch
   readonly final: boolean
+  /** Requests by hand that it serves; none: it came of itself. */
+  readonly requests: readonly string[]
   /** Monotonic; the timeout's clock starts here, when the attempt is registered. */
   readonly registeredAt: number
   readonly reports: ReadonlyMap<SubtaskId, Report>
@@ -49,8 +55,10 @@ export interface CheckpointState {
   /** Not before this a final checkpoint is tried again. */
   readonly finalDueAt: number
   readonly lastCompletedAt: number | undefined
-  /** An id was asked for and has not come: true for a final checkpoint. */
-  readonly allocating: { readonly final: boolean } | undefined
+  /** An id was asked for and has not come. */
+  readonly allocating: { readonly final: boolean; readonly requests: readonly string[] } | undefined
+  /** Requests by hand that wait for the next attempt. */
+  readonly queued: readonly string[]
   readonly pending: readonly PendingCheckpoint[]
   /** The newest completed epoch; 0 when the job started empty. */
   readonly completed: Epoch
@@ -65,6 +73,8 @@ export interface CheckpointState {
 /** What happens to checkpoints. */
 export type CheckpointEvent =
   | { readonly type: 'tick'; readonly now: number; readonly allEnded: boolean }
+  /** Somebody asks for a checkpoint, under a name of their own; may be repeated. */
+  | { readonly type: 'requested'; readonly request: string }
   | { readonly type: 'allocated'; readonly epoch: Epoch; readonly now: number }
   | { readonly type: 'allocation-failed'; readonly now: number }
   | { readonly type: 'reported'; readonly report: Report }
@@ -136,6 +146,7 @@ export const startCheckpoints = (options: {
   finalDueAt: options.now,
   lastCompletedAt: undefined,
   allocating: undefined,
+  queued: [],
   pending: [],
   completed: options.restored,
   highest: options.restored,
@@ -153,6 +164,8 @@ export const stepCheckpoints = (state: CheckpointState, event: CheckpointEvent):
   switch (event.type) {
     case 'tick':
       return trigger(...expire(state, event.now), event)
+    case 'requested':
+      return [requested(state, event.request), []]
     case 'allocated':
       return register(state, event.epoch, event.now)
     case 'allocation-failed':
@@ -168,17 +181,38 @@ export const stepCheckpoints = (state: CheckpointState, event: CheckpointEvent):
       return complete(state, event.epoch, event.now)
     case 'commit-refused': {
       const attempt = state.pending.find(p => p.epoch === event.epoch)
-      return attempt === undefined
-        ? [state, []]
-        : abort(state, attempt, event.reason, event.facts, event.now)
+      if (attempt === undefined) return [state, []]
+      return commitNext(...abort(state, attempt, event.reason, event.facts, event.now))
     }
   }
+}
+
+/** K7: an attempt whose barriers are on their way has seen less than is asked for, unless nothing follows. */
+const requested = (state: CheckpointState, request: string): CheckpointState => {
+  const { allocating, pending } = state
+  if (requestsOf(state).has(request)) return state
+  if (allocating?.final === true)
+    return { ...state, allocating: { ...allocating, requests: [...allocating.requests, request] } }
+  const final = pending.find(p => p.final)
+  return final === undefined
+    ? { ...state, queued: [...state.queued, request] }
+    : replace(state, { ...final, requests: [...final.requests, request] })
+}
+
+/** Requests by hand that are not settled, each with the attempt that serves it, if it has an id. */
+export const requestsOf = (state: CheckpointState): ReadonlyMap<string, Epoch | undefined> => {
+  const open = new Map<string, Epoch | undefined>()
+  for (const request of state.queued) open.set(request, undefined)
+  for (const request of state.allocating?.requests ?? []) open.set(request, undefined)
+  for (const { epoch, requests } of state.pending)
+    for (const request of requests) open.set(request, epoch)
+  return open
 }
 
 const notAllocated = (state: CheckpointState, now: number): CheckpointState => ({
   ...state,
   allocating: undefined,
-  dueAt: state.dueAt === undefined ? undefined : now + intervalOf(state.rules),
+  dueAt: isDue(state, now) ? now + intervalOf(state.rules) : state.dueAt,
   finalDueAt: state.allocating?.final === true ? now + finalRetryMs : state.finalDueAt,
 })
 
@@ -187,13 +221,22 @@ export const nextCheckpointAt = (state: CheckpointState): number | undefined => 
   const deadlines = state.pending
     .filter(p => !p.committing)
     .map(p => p.registeredAt + state.rules.timeoutMs)
-  const slotFree =
-    state.allocating === undefined && state.pending.length < state.rules.maxConcurrent
-  if (slotFree && state.dueAt !== undefined && state.finalCompleted === undefined) {
-    deadlines.push(Math.max(state.dueAt, earliestAfterPause(state)))
+  if (!isBlocked(state)) {
+    if (state.queued.length > 0) deadlines.push(0)
+    if (state.dueAt !== undefined) deadlines.push(Math.max(state.dueAt, earliestAfterPause(state)))
   }
   return deadlines.length === 0 ? undefined : Math.min(...deadlines)
 }
+
+/** K2: whether no attempt may begin now. */
+const isBlocked = ({ rules, pending, allocating, finalCompleted }: CheckpointState): boolean =>
+  finalCompleted !== undefined ||
+  allocating !== undefined ||
+  pending.length >= rules.maxConcurrent ||
+  pending.some(p => p.final)
+
+const isDue = ({ dueAt }: CheckpointState, now: number): boolean =>
+  dueAt !== undefined && now >= dueAt
 
 const earliestAfterPause = (state: CheckpointState): number =>
   state.lastCompletedAt === undefined ? 0 : state.lastCompletedAt + state.rules.minPauseMs
@@ -208,7 +251,9 @@ const expire = (state: CheckpointState, now: number): CheckpointStep => {
       current,
       attempt,
       'timed-out',
-      `no report from ${missing.join(', ')}`,
+      missing.length === 0
+        ? 'the store has not answered for the checkpoint before it'
+        : `no report from ${missing.join(', ')}`,
       now,
     )
     current = next
@@ -222,17 +267,17 @@ const trigger = (
   effects: readonly CheckpointEffect[],
   event: { readonly now: number; readonly allEnded: boolean },
 ): CheckpointStep => {
-  const { rules, pending, allocating } = state
-  if (state.finalCompleted !== undefined) return [state, effects]
-  if (allocating !== undefined || pending.length >= rules.maxConcurrent) return [state, effects] // K2
+  if (isBlocked(state)) return [state, effects] // K2
+  const { queued } = state
+  const begin = (final: boolean): CheckpointStep => [
+    { ...state, queued: [], allocating: { final, requests: queued } },
+    [...effects, { type: 'allocate-id' }],
+  ]
   // A job whose sources have all ended needs one checkpoint more, at once, with everything in it.
-  if (event.allEnded) {
-    if (event.now < state.finalDueAt) return [state, effects] // K6
-    return [{ ...state, allocating: { final: true } }, [...effects, { type: 'allocate-id' }]]
-  }
-  if (state.dueAt === undefined || event.now < state.dueAt) return [state, effects]
-  if (event.now < earliestAfterPause(state)) return [state, effects] // K6
-  return [{ ...state, allocating: { final: false } }, [...effects, { type: 'allocate-id' }]]
+  if (event.allEnded) return event.now < state.finalDueAt ? [state, effects] : begin(true) // K6
+  if (queued.length > 0) return begin(false)
+  const isPausing = event.now < earliestAfterPause(state)
+  return isPausing || !isDue(state, event.now) ? [state, effects] : begin(false) // K6
 }
 
 const register = (state: CheckpointState, epoch: Epoch, now: number): CheckpointStep => {
@@ -242,17 +287,19 @@ const register = (state: CheckpointState, epoch: Epoch, now: number): Checkpoint
   const attempt: PendingCheckpoint = {
     epoch,
     final: state.allocating.final,
+    requests: state.allocating.requests,
     registeredAt: now,
     reports: new Map(),
     committing: false,
   }
-  const dueAt = state.dueAt === undefined ? undefined : nextDue(state.dueAt, interval, now)
+  const { dueAt } = state
   return [
     {
       ...state,
       allocating: undefined,
       highest: epoch,
-      dueAt,
+      // What is asked for by hand is the periodic one, too, if that is due.
+      dueAt: dueAt === undefined || now < dueAt ? dueAt : nextDue(dueAt, interval, now),
       pending: [...state.pending, attempt],
     },
     [],
@@ -271,11 +318,26 @@ const report = (state: CheckpointState, received: Report): CheckpointStep => {
     return [{ ...state, discardedReports: state.discardedReports + 1 }, []]
   }
   const reports = new Map(attempt.reports).set(part.subtask, received)
-  if (reports.size < state.subtasks.size) return [replace(state, { ...attempt, reports }), []]
-  const checkpoint: PendingCheckpoint = { ...attempt, reports, committing: true }
-  const parts = [...reports.values()].map(r => r.part)
-  return [replace(state, checkpoint), [{ type: 'commit', checkpoint, parts }]] // K3
+  return commitNext(replace(state, { ...attempt, reports }), [])
 }
+
+/** Asks for the next commit, unless one is under way (K4). */
+const commitNext = (
+  state: CheckpointState,
+  effects: readonly CheckpointEffect[],
+): CheckpointStep => {
+  if (state.pending.some(p => p.committing)) return [state, effects]
+  const attempt = state.pending.find(p => p.reports.size >= state.subtasks.size) // K3
+  if (attempt === undefined) return [state, effects]
+  const final = attempt.final && !isLooping(attempt) // K8
+  const checkpoint: PendingCheckpoint = { ...attempt, final, committing: true }
+  const parts = [...attempt.reports.values()].map(r => r.part)
+  return [replace(state, checkpoint), [...effects, { type: 'commit', checkpoint, parts }]]
+}
+
+/** Whether records were on their way round a loop. */
+const isLooping = ({ reports }: PendingCheckpoint): boolean =>
+  [...reports.values()].some(({ looped }) => looped > 0)
 
 const complete = (state: CheckpointState, epoch: Epoch, now: number): CheckpointStep => {
   const attempt = state.pending.find(p => p.epoch === epoch)
@@ -291,17 +353,18 @@ const complete = (state: CheckpointState, epoch: Epoch, now: number): Checkpoint
     completed: epoch,
     lastCompletedAt: now,
     finalCompleted: attempt.final ? epoch : state.finalCompleted,
+    finalDueAt: isLooping(attempt) ? now + finalRetryMs : state.finalDueAt,
   }
   const bytes = [...attempt.reports.values()].reduce((sum, r) => sum + r.part.bytes, 0)
   const effects: CheckpointEffect[] = [
     { type: 'completed', epoch, durationMs: now - attempt.registeredAt, bytes },
   ]
-  for (const older of current.pending.filter(p => p.epoch < epoch && !p.committing)) {
+  for (const older of current.pending.filter(p => p.epoch < epoch)) {
     const [next, more] = abort(current, older, 'superseded', `by ${epoch}`, now)
     current = next
     effects.push(...more)
   }
-  return [current, effects]
+  return commitNext(current, effects)
 }
 
 const abort = (

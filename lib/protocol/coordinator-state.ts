@@ -9,10 +9,11 @@ import type {
   CheckpointState,
   PendingCheckpoint,
 } from './checkpoint.js'
+import type { CheckpointFailures } from './checkpoint-failures.js'
 import type { Epoch, Generation, SubtaskId, Term, WorkerId } from './ids.js'
 import type { Manifest, PartRef } from './manifest.js'
 import type { Membership } from './membership.js'
-import type { Beat, Orders, SubtaskState } from './messages.js'
+import type { Beat, Orders, RequestOutcome, SubtaskState } from './messages.js'
 import type { RestartStrategy, Retry } from './retry.js'
 
 /** What the coordinator knows from the start and never changes. */
@@ -28,6 +29,8 @@ export interface CoordinatorSettings {
   /** Every source is bounded: the job ends by itself. */
   readonly bounded: boolean
   readonly checkpoints: CheckpointRules
+  /** Checkpoints that may come to nothing one after the other; undefined: any number. */
+  readonly tolerableFailures: number | undefined
   readonly restart: RestartStrategy
   readonly heartbeatTimeoutMs: number
   readonly stallTimeoutMs: number
@@ -118,6 +121,9 @@ export interface CoordinatorState {
   readonly newest: Generation
   /** The newest checkpoint that we know to have completed; 0: none. */
   readonly completed: Epoch
+  readonly failures: CheckpointFailures
+  /** How requests for a checkpoint ended, by their names (Q1). */
+  readonly answered: ReadonlyMap<string, RequestOutcome>
   /** Found: what this coordinator's store knows nothing of (O7). */
   readonly ahead: Ahead | undefined
 }
@@ -164,6 +170,7 @@ export type CoordinatorEvent = { readonly now: number; readonly random: number }
       readonly facts: string
     }
   | { readonly type: 'cancel-requested' }
+  | { readonly type: 'checkpoint-requested'; readonly request: string }
   | { readonly type: 'fenced'; readonly reason: string }
   /** The store answers, and no longer knows the job or what it restores: no later try mends that. */
   | { readonly type: 'store-lost'; readonly reason: string }
@@ -195,6 +202,7 @@ export type CoordinatorEffect =
       readonly reason: string | undefined
     }
   | { readonly type: 'end-job'; readonly status: EndStatus; readonly reason: string | undefined }
+  | { readonly type: 'answer'; readonly request: string; readonly outcome: RequestOutcome }
   | { readonly type: 'note'; readonly note: Note }
 
 /** What people are told. */
@@ -204,7 +212,12 @@ export type Note =
       readonly generation: Generation
       readonly restored: Epoch | undefined
     }
-  | { readonly type: 'running'; readonly generation: Generation }
+  | {
+      readonly type: 'running'
+      readonly generation: Generation
+      /** Subtasks that were restored from their worker's own copy, if there are any. */
+      readonly localCopies?: number
+    }
   | { readonly type: 'worker-joined'; readonly worker: WorkerId; readonly fits: boolean }
   | { readonly type: 'worker-lost'; readonly worker: WorkerId; readonly reason: string }
   | {

@@ -15,6 +15,8 @@
  *       are our successor's, or a store's that has since gone back to an older state. If the store, asked
  *       afterwards, confirms our claim, or if it restores less than has completed, it has gone back: the job
  *       stops. A number that is given again is not used; where nothing else is lost, the job goes on.
+ *   O8. More checkpoints in a row that come to nothing than are tolerated end the generation, like any
+ *       failure; where any number is, the job goes on.
  */
 import type { StreamError } from '../errors.js'
 import { absurd } from '../invariant.js'
@@ -26,7 +28,9 @@ import {
   startCheckpoints,
   stepCheckpoints,
 } from './checkpoint.js'
+import { type CheckpointOutcome, countOutcome, initialFailures } from './checkpoint-failures.js'
 import {
+  type Assignment,
   type CoordinatorEffect,
   type CoordinatorEvent,
   type CoordinatorSettings,
@@ -43,6 +47,7 @@ import type { Manifest } from './manifest.js'
 import { initialMembership, step as stepMembership } from './membership.js'
 import type { Beat } from './messages.js'
 import { withOrders } from './orders.js'
+import { answerTo, refusalOf, withAnswers } from './requests.js'
 import { initialRetry, step as stepRetry } from './retry.js'
 import {
   aheadOf,
@@ -73,6 +78,8 @@ export const initialCoordinator = (settings: CoordinatorSettings): CoordinatorSt
   ordersDueAt: 0,
   newest: 0,
   completed: 0,
+  failures: initialFailures(settings.tolerableFailures),
+  answered: new Map(),
   ahead: undefined,
 })
 
@@ -82,7 +89,7 @@ export const stepCoordinator = (
   event: CoordinatorEvent,
 ): CoordinatorStep => {
   if (state.phase.type === 'ended' || state.phase.type === 'fenced') return [state, []] // O6
-  const [next, effects] = decide(state, event)
+  const [next, effects] = withAnswers(state, decide(state, event), event)
   return withOrders(state, next, effects, event.now)
 }
 
@@ -126,31 +133,25 @@ const decide = (state: CoordinatorState, event: CoordinatorEvent): CoordinatorSt
     case 'epoch-allocated':
       return onAllocated(state, event)
     case 'allocation-failed': {
-      const [next, effects] = checkpoints(state, event.generation, {
-        type: 'allocation-failed',
-        now: event.now,
-      })
+      const failed = { type: 'allocation-failed', now: event.now } as const
+      const [next, effects] = checkpoints(state, event.generation, failed, event)
       const note: Note = {
         type: 'store-trouble',
         doing: 'starting a checkpoint',
         error: event.error,
       }
-      return [next, [...effects, { type: 'note', note }]]
+      return [next, [{ type: 'note', note }, ...effects]]
     }
-    case 'committed':
-      return checkpoints(withCompleted(state, event.epoch), event.generation, {
-        type: 'committed',
-        epoch: event.epoch,
-        now: event.now,
-      })
-    case 'commit-refused':
-      return checkpoints(state, event.generation, {
-        type: 'commit-refused',
-        epoch: event.epoch,
-        reason: event.reason,
-        facts: event.facts,
-        now: event.now,
-      })
+    case 'committed': {
+      const { type, generation, epoch, now } = event
+      return checkpoints(withCompleted(state, epoch), generation, { type, epoch, now }, event)
+    }
+    case 'commit-refused': {
+      const { type, generation, epoch, reason, facts, now } = event
+      return checkpoints(state, generation, { type, epoch, reason, facts, now }, event)
+    }
+    case 'checkpoint-requested':
+      return onRequested(state, event)
     case 'cancel-requested':
       return isEnding(state.phase) ? [state, []] : stop(state, 'canceled', undefined, event.now)
     case 'fenced':
@@ -182,7 +183,22 @@ const onAllocated = (
   // The next generation restores, and so tells whether anything that had completed is lost.
   if (isGivenAgain(state, generation, epoch))
     return fail(state, `the store gave checkpoint ${epoch} again`, false, event)
-  return checkpoints(state, generation, { type: 'allocated', epoch, now })
+  return checkpoints(state, generation, { type: 'allocated', epoch, now }, event)
+}
+
+const onRequested = (
+  state: CoordinatorState,
+  event: Extract<CoordinatorEvent, { type: 'checkpoint-requested' }>,
+): CoordinatorStep => {
+  const { request } = event
+  if (state.answered.has(request)) return [state, [answerTo(state, request)]] // Q1
+  const reason = refusalOf(state)
+  if (reason !== undefined)
+    return [state, [{ type: 'answer', request, outcome: { type: 'refused', reason } }]] // Q2
+  // The tick that begins it is due at once.
+  const requested = { type: 'requested', request } as const
+  const [next, effects] = checkpoints(state, generationOf(state), requested, event)
+  return [next, [...effects, answerTo(next, request)]]
 }
 
 const onGenerationFailed = (
@@ -243,11 +259,9 @@ const onPhaseTick = (state: CoordinatorState, event: CoordinatorEvent): Coordina
           )
         : [state, []]
     case 'running': {
-      return checkpoints(state, phase.generation, {
-        type: 'tick',
-        now: event.now,
-        allEnded: allEnded(state, phase.assignment),
-      })
+      const ended = allEnded(state, phase.assignment)
+      const tick = { type: 'tick', now: event.now, allEnded: ended } as const
+      return checkpoints(state, phase.generation, tick, event)
     }
     case 'stopping':
       return finishStopping(state, event.now)
@@ -479,9 +493,19 @@ const startRunning = (state: CoordinatorState, event: CoordinatorEvent): Coordin
     },
     [
       { type: 'set-status', status: 'running', reason: undefined },
-      { type: 'note', note: { type: 'running', generation } },
+      { type: 'note', note: { type: 'running', generation, ...localCopies(state, assignment) } },
     ],
   ]
+}
+
+const localCopies = (
+  { workers }: CoordinatorState,
+  assignment: Assignment,
+): { readonly localCopies?: number } => {
+  const local = [...assignment].filter(
+    ([id, worker]) => workers.get(worker)?.subtasks.get(id)?.restoredFrom === 'local-copy',
+  )
+  return local.length === 0 ? {} : { localCopies: local.length }
 }
 
 // --- checkpoints ----------------------------------------------------------------------------
@@ -494,7 +518,7 @@ const collect = (
   let current = state
   const effects: CoordinatorEffect[] = []
   const feed = (more: CheckpointEvent): void => {
-    const [next, produced] = checkpoints(current, generationOf(current), more)
+    const [next, produced] = checkpoints(current, generationOf(current), more, event)
     current = next
     effects.push(...produced)
   }
@@ -538,12 +562,46 @@ const checkpoints = (
   state: CoordinatorState,
   generation: Generation,
   event: CheckpointEvent,
+  cause: CoordinatorEvent,
 ): CoordinatorStep => {
   const { phase } = state
   if (phase.type !== 'running' || phase.generation !== generation) return [state, []] // O1
   const [next, produced] = stepCheckpoints(phase.checkpoints, event)
   const effects = produced.flatMap(effect => translate(generation, effect))
-  return [{ ...state, phase: { ...phase, checkpoints: next } }, effects]
+  const after = { ...state, phase: { ...phase, checkpoints: next } }
+  return judgeOutcomes(after, effects, outcomesOf(produced, cause), cause)
+}
+
+const outcomesOf = (
+  produced: readonly CheckpointEffect[],
+  cause: CoordinatorEvent,
+): readonly CheckpointOutcome[] =>
+  cause.type === 'allocation-failed'
+    ? [{ type: 'not-begun', facts: cause.error.message }]
+    : produced.filter(effect => effect.type === 'completed' || effect.type === 'aborted')
+
+/** O8: counts what came to nothing; one too many ends the generation. */
+const judgeOutcomes = (
+  state: CoordinatorState,
+  effects: readonly CoordinatorEffect[],
+  outcomes: readonly CheckpointOutcome[],
+  cause: CoordinatorEvent,
+): CoordinatorStep => {
+  let { failures } = state
+  let reason: string | undefined
+  for (const outcome of outcomes) {
+    // What comes after one too many ends with the generation (CF3).
+    if (reason !== undefined) break
+    const counted = countOutcome(failures, outcome)
+    failures = counted[0]
+    reason = counted[1]
+  }
+  const counted = { ...state, failures }
+  if (reason === undefined) return [counted, effects]
+  const [next, more] = fail(counted, reason, false, cause)
+  // What was begun in the same step is not begun: nobody would see to it.
+  const rest = effects.filter(({ type }) => type !== 'allocate-epoch' && type !== 'commit')
+  return [next, [...rest, ...more]]
 }
 
 const translate = (

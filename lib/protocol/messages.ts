@@ -20,6 +20,8 @@ export const Report = t.readonly(
     alignmentMs: t.number,
     syncMs: t.number,
     asyncMs: t.number,
+    /** Records in it that were on their way round a loop: the job has not come to its end. */
+    looped: t.number,
   }),
 )
 export type Report = t.TypeOf<typeof Report>
@@ -53,6 +55,8 @@ export const SubtaskState = t.readonly(
     records: t.number,
     /** Records that were dropped by the policy `skip`. */
     skipped: t.number,
+    /** Where its snapshot came from; undefined: it had none to restore, or has not yet. */
+    restoredFrom: t.union([t.undefined, t.literal('store'), t.literal('local-copy')]),
   }),
 )
 export type SubtaskState = t.TypeOf<typeof SubtaskState>
@@ -98,6 +102,46 @@ export type WorkerExited = t.TypeOf<typeof WorkerExited>
 /** Anybody → coordinator: look into the store, a cancel was asked for. */
 export const Nudge = t.readonly(t.strict({ version, type: t.literal('nudge') }))
 
+/** Somebody → coordinator: take a checkpoint now. Repeated under one name until the answer is final. */
+export const CheckpointRequest = t.readonly(
+  t.strict({ version, type: t.literal('checkpoint-request'), request: t.string }),
+)
+export type CheckpointRequest = t.TypeOf<typeof CheckpointRequest>
+
+/** Where a request for a checkpoint stands. The last three are final. */
+export const RequestOutcome = t.union([
+  t.readonly(t.strict({ type: t.literal('queued') })),
+  t.readonly(t.strict({ type: t.literal('pending'), epoch: t.number })),
+  t.readonly(
+    t.strict({
+      type: t.literal('completed'),
+      epoch: t.number,
+      durationMs: t.number,
+      bytes: t.number,
+    }),
+  ),
+  t.readonly(
+    t.strict({
+      type: t.literal('aborted'),
+      epoch: t.union([t.undefined, t.number]),
+      reason: t.string,
+    }),
+  ),
+  t.readonly(t.strict({ type: t.literal('refused'), reason: t.string })),
+])
+export type RequestOutcome = t.TypeOf<typeof RequestOutcome>
+
+/** Coordinator → who asked. */
+export const CheckpointAnswer = t.readonly(
+  t.strict({
+    version,
+    type: t.literal('checkpoint-answer'),
+    request: t.string,
+    outcome: RequestOutcome,
+  }),
+)
+export type CheckpointAnswer = t.TypeOf<typeof CheckpointAnswer>
+
 /** Coordinator → worker: all that the worker should be. */
 export const Orders = t.readonly(
   t.strict({
@@ -122,14 +166,14 @@ export const Orders = t.readonly(
 export type Orders = t.TypeOf<typeof Orders>
 
 /** Everything that a coordinator hears. */
-export const ToCoordinator = t.union([Beat, Heartbeat, WorkerExited, Nudge])
+export const ToCoordinator = t.union([Beat, Heartbeat, WorkerExited, Nudge, CheckpointRequest])
 export type ToCoordinator = t.TypeOf<typeof ToCoordinator>
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true })
 
 /** A control message as bytes. */
-export const encodeMessage = (message: ToCoordinator | Orders): Uint8Array =>
+export const encodeMessage = (message: ToCoordinator | Orders | CheckpointAnswer): Uint8Array =>
   encoder.encode(JSON.stringify(message))
 
 const parse = (payload: Uint8Array): E.Either<StreamError, unknown> => {

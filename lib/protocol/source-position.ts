@@ -26,9 +26,13 @@ export const JetStreamPosition = t.readonly(
 )
 export type JetStreamPosition = t.TypeOf<typeof JetStreamPosition>
 
-/** How many records were taken from an iterable. */
+/** How many records were taken from an iterable, and whether that was all: it is not opened again. */
 export const IterablePosition = t.readonly(
-  t.strict({ type: t.literal('iterable'), offset: t.number }),
+  t.strict({
+    type: t.literal('iterable'),
+    offset: t.number,
+    ended: t.union([t.undefined, t.boolean]),
+  }),
 )
 export type IterablePosition = t.TypeOf<typeof IterablePosition>
 

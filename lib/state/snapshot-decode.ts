@@ -136,6 +136,7 @@ class ItemReader {
   readonly #keyed = new Map<string, Map<KeyGroup, (readonly [Key, unknown])[]>>()
   readonly #removed = new Map<string, Map<KeyGroup, Key[]>>()
   readonly #outputs = new Map<string, OutputReader>()
+  readonly #loops = new Map<string, unknown[]>()
   readonly #targets: readonly (ExpectedSection | undefined)[]
 
   constructor(
@@ -148,6 +149,7 @@ class ItemReader {
       // An empty section has no items, and is still there.
       if (kind === 'keyed') this.#keyed.set(operator, new Map())
       if (kind === 'removed') this.#removed.set(operator, new Map())
+      if (kind === 'loop') this.#loops.set(operator, [])
       if (kind === 'output') this.#outputs.set(operator, new OutputReader())
     }
   }
@@ -169,6 +171,8 @@ class ItemReader {
           : this.#addRun(item, target)
       case 'output':
         return this.#outputs.get(target.operator)?.add(item.bytes, this.deserialize)
+      case 'loop':
+        return this.#addLooped(item, target.operator)
       default:
         return absurd(target)
     }
@@ -183,7 +187,16 @@ class ItemReader {
       keyed: this.#keyed,
       removed: this.#removed,
       outputs,
+      loops: this.#loops,
     }
+  }
+
+  #addLooped(item: ChunkItem, operator: string): StreamError | undefined {
+    const records = this.deserialize(item.bytes)
+    if (E.isLeft(records)) return records.left
+    if (!Array.isArray(records.right)) return corrupt(`the loop of "${operator}" is not a list`)
+    this.#loops.get(operator)?.push(...records.right)
+    return undefined
   }
 
   #addRemoved(item: ChunkItem, operator: string): StreamError | undefined {

@@ -20,7 +20,7 @@ const SectionHeader = t.readonly(
     t.type({
       /** Id of the vertex. */
       operator: t.string,
-      kind: t.keyof({ source: null, keyed: null, removed: null, output: null }),
+      kind: t.keyof({ source: null, keyed: null, removed: null, output: null, loop: null }),
     }),
     // Of keyed sections only. Changes alone are of use together with what they changed.
     t.partial({ codecFingerprint: t.string, stateVersion: t.number, changes: t.boolean }),
@@ -32,7 +32,7 @@ export type SectionHeader = t.TypeOf<typeof SectionHeader>
 /** Describes a snapshot. Always its first item, and verified before anything else is read. */
 export const SnapshotHeader = t.readonly(
   t.type({
-    /** 2: some sections hold changes only. */
+    /** 2: some sections hold changes only, or what was in a loop. */
     format: t.union([t.literal(1), t.literal(2)]),
     job: t.string,
     subtask: t.string,
@@ -73,6 +73,8 @@ export type SectionInput =
       readonly operator: string
       readonly prepared: readonly PreparedOutput[]
     }
+  /** Records that were on their way back to the head of a loop. */
+  | { readonly kind: 'loop'; readonly operator: string; readonly records: readonly unknown[] }
 
 /** One subtask at one barrier. */
 export interface SnapshotInput {
@@ -87,7 +89,7 @@ export interface SnapshotInput {
 
 /** A vertex of the job as it is now, that may have something in the snapshot. */
 export type ExpectedSection =
-  | { readonly kind: 'source' | 'output'; readonly operator: string }
+  | { readonly kind: 'source' | 'output' | 'loop'; readonly operator: string }
   | { readonly kind: 'keyed'; readonly operator: string; readonly spec: StateCodec }
 
 /** What the restoring subtask needs a snapshot to be. */
@@ -113,6 +115,8 @@ export interface Snapshot {
   /** Keys that a snapshot of changes says are gone, by operator. */
   readonly removed: ReadonlyMap<string, ReadonlyMap<KeyGroup, readonly Key[]>>
   readonly outputs: ReadonlyMap<string, readonly PreparedOutput[]>
+  /** By head of a loop: what had yet to come back to it. */
+  readonly loops: ReadonlyMap<string, readonly unknown[]>
 }
 
 /** The version of a state: 1 where its spec names none. */

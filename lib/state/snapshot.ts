@@ -104,10 +104,43 @@ function* pieces(input: SnapshotInput, serialize: Serialize, bytesMax: number): 
         }
         break
       }
+      case 'loop': {
+        const guarded = serializeOf(section.operator, 'records in a loop', serialize)
+        yield* loopPieces(section.records, index, guarded, bytesMax)
+        break
+      }
       default:
         absurd(section)
     }
   }
+}
+
+/** Runs of records; one that is too large for a chunk has an item of its own. */
+function* loopPieces(
+  records: readonly unknown[],
+  index: number,
+  serialize: Serialize,
+  bytesMax: number,
+): Generator<Piece> {
+  for (let at = 0; at < records.length; at += runEntriesMax) {
+    for (const piece of halved(records.slice(at, at + runEntriesMax), serialize, bytesMax))
+      yield { section: index, group: 0, ...piece }
+  }
+}
+
+/** Serializes a list; where it is too large, its halves, down to single values. */
+const halved = (
+  values: readonly unknown[],
+  serialize: Serialize,
+  bytesMax: number,
+): readonly { readonly bytes: Uint8Array; readonly entries: number }[] => {
+  const bytes = serialize(values)
+  if (bytes.length <= bytesMax || values.length === 1) return [{ bytes, entries: values.length }]
+  const half = Math.floor(values.length / 2)
+  return [
+    ...halved(values.slice(0, half), serialize, bytesMax),
+    ...halved(values.slice(half), serialize, bytesMax),
+  ]
 }
 
 /** A section as the header lists it: what changes have removed is one of its own. */
@@ -123,7 +156,9 @@ const listed = ({ sections }: SnapshotInput): readonly Listed[] =>
   )
 
 const versionOf = ({ sections }: SnapshotInput): 1 | 2 =>
-  sections.some(section => section.kind === 'keyed' && section.changes === true) ? 2 : wholeVersion
+  sections.some(section => section.kind === 'loop' || ('changes' in section && section.changes))
+    ? 2
+    : wholeVersion
 
 const headerOf = (input: SnapshotInput): SnapshotHeader => {
   const { sections: _, ...facts } = input
@@ -197,31 +232,17 @@ function* removedPieces(
   serialize: Serialize,
   bytesMax: number,
 ): Generator<Piece> {
+  const guarded = serializeOf(section.operator, 'removed keys', serialize)
   for (const { group, entries, changed = [] } of section.state.groups) {
     const gone = new Set<Key>()
     for (const keys of changed) for (const key of keys) if (!entries.has(key)) gone.add(key)
     const keys = [...gone]
     for (let at = 0; at < keys.length; at += runEntriesMax) {
-      for (const piece of cutKeys(section, keys.slice(at, at + runEntriesMax), serialize, bytesMax))
+      for (const piece of halved(keys.slice(at, at + runEntriesMax), guarded, bytesMax))
         yield { section: index, group, ...piece }
       invariant(!section.state.released, 'SN2', `state of "${section.operator}"`)
     }
   }
-}
-
-const cutKeys = (
-  section: KeyedSection,
-  keys: readonly Key[],
-  serialize: Serialize,
-  bytesMax: number,
-): readonly { readonly bytes: Uint8Array; readonly entries: number }[] => {
-  const bytes = serializeOf(section.operator, 'removed keys', serialize)(keys)
-  if (bytes.length <= bytesMax || keys.length === 1) return [{ bytes, entries: keys.length }]
-  const half = Math.floor(keys.length / 2)
-  return [
-    ...cutKeys(section, keys.slice(0, half), serialize, bytesMax),
-    ...cutKeys(section, keys.slice(half), serialize, bytesMax),
-  ]
 }
 
 /** Serializes a run; where it is too large, or refused, its halves, down to single entries. */

@@ -39,6 +39,7 @@ export const mailboxOf = (t: ExecutionContext, more: Partial<MailboxOptions> = {
   const input = (channel: string) => ({
     channel,
     subject: `m.${channel}`,
+    isFeedback: false,
     receive: (record: unknown) => {
       received.push(record)
       onReceive(record)
@@ -52,6 +53,7 @@ export const mailboxOf = (t: ExecutionContext, more: Partial<MailboxOptions> = {
     inputs: [input('a'), input('b')],
     mode: 'exactly-once',
     restored: 0,
+    loop: undefined,
     limits: { ...defaultLimits, channelBytesMax: 400, channelStallTimeoutMs: 10_000 },
     log,
     codec: memoryCodec,

@@ -22,6 +22,7 @@ export const reportOf = (subtask: string, epoch: number, by = generation): Repor
   alignmentMs: 1,
   syncMs: 1,
   asyncMs: 1,
+  looped: 0,
 })
 
 /** The checkpoints of a generation with subtasks `a/0` and `b/0`, and what they caused. */

@@ -9,7 +9,7 @@ import {
   stepCoordinator,
 } from '../../lib/protocol/coordinator.js'
 import type { Manifest } from '../../lib/protocol/manifest.js'
-import type { Beat, Orders, SubtaskState } from '../../lib/protocol/messages.js'
+import type { Beat, Orders, RequestOutcome, SubtaskState } from '../../lib/protocol/messages.js'
 import { fixedDelay } from '../../lib/protocol/retry.js'
 import { reportOf } from './checkpoint-fixture.js'
 
@@ -22,6 +22,7 @@ export const settings: CoordinatorSettings = {
   sources: new Set(['a/0']),
   bounded: true,
   checkpoints: { intervalMs: 1_000, minPauseMs: 0, timeoutMs: 5_000, maxConcurrent: 1 },
+  tolerableFailures: undefined,
   restart: fixedDelay({ delayMs: 1_000, attemptsMax: 2 }),
   heartbeatTimeoutMs: 3_000,
   stallTimeoutMs: 60_000,
@@ -55,6 +56,7 @@ export const subtaskOf = (subtask: string, more: Partial<SubtaskState> = {}): Su
   error: undefined,
   records: 0,
   skipped: 0,
+  restoredFrom: undefined,
   ...more,
 })
 
@@ -180,8 +182,24 @@ export const wordsOf = (effect: CoordinatorEffect): string => {
       return `status ${effect.status}`
     case 'end-job':
       return `end as ${effect.status}`
+    case 'answer':
+      return `answer ${effect.request} ${outcomeWords(effect.outcome)}`
     case 'note':
       return `(${noteWords(effect.note)})`
+  }
+}
+
+const outcomeWords = (outcome: RequestOutcome): string => {
+  switch (outcome.type) {
+    case 'queued':
+      return 'queued'
+    case 'pending':
+    case 'completed':
+      return `${outcome.type} ${outcome.epoch}`
+    case 'aborted':
+      return `aborted ${outcome.epoch ?? 'before it began'}: ${outcome.reason}`
+    case 'refused':
+      return `refused: ${outcome.reason}`
   }
 }
 

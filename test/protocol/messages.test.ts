@@ -34,6 +34,7 @@ const beat: Beat = {
       error: { type: 'user-code', message: 'it threw', fatal: false },
       records: 12,
       skipped: 3,
+      restoredFrom: undefined,
     },
     {
       subtask: 'b/0',
@@ -45,6 +46,7 @@ const beat: Beat = {
       error: undefined,
       records: 0,
       skipped: 3,
+      restoredFrom: undefined,
     },
   ],
   stopped: false,

@@ -26,6 +26,10 @@ export const sometimes = [
   'barrier superseded another',
   'checkpoint aborted: timeout',
   'checkpoint aborted: declined',
+  'checkpoints ended a generation',
+  'checkpoints overlapped',
+  'checkpoint by hand',
+  'checkpoint by hand came to nothing',
   'dead letter',
   'log restarted',
   'memory streams lost',
@@ -54,6 +58,10 @@ export const sometimes = [
   'worker lost by silence',
   'at least once: a record came twice',
   'checkpoints kept after the end',
+  'actor heard: completed',
+  'actor heard: aborted',
+  'restored from a local copy',
+  'local copy damaged',
   'snapshot of changes',
 ] as const
 export type Sometimes = (typeof sometimes)[number]

@@ -15,6 +15,7 @@
  *   I12  an offset lies within its stream
  *   I13  once nothing fails any more the job completes checkpoints, and its output
  *   I14  nothing is thrown where nobody catches it, and no real timer is left
+ *   I15  actors hear of a completion after it has happened, and of no abort of what has completed
  */
 import * as E from 'fp-ts/lib/Either.js'
 import type { PublishOptions, PublishOutcome } from '../../lib/ports/event-log.js'
@@ -247,11 +248,24 @@ export class Observer {
       this.broken('I6', `${id} is ${times} times among the dead letters`)
   }
 
+  /** Somebody who asked for a checkpoint is told that this one has completed. */
+  onAnswered(epoch: number): void {
+    if (!this.#contents.has(epoch) && !this.destroyed)
+      this.broken('I1', `checkpoint ${epoch} is said to have completed`)
+  }
+
   /** A coordinator has given a checkpoint up. */
   onAborted(epoch: number): void {
     this.#aborted.add(epoch)
     if (this.#contents.has(epoch) && !this.destroyed)
       this.broken('I1', `checkpoint ${epoch} is given up, and has completed`)
+  }
+
+  /** An actor was told what became of a checkpoint. */
+  onHeard(what: 'completed' | 'aborted', epoch: number): void {
+    count(this.counters, `actor heard: ${what}`)
+    if (this.destroyed || this.#contents.has(epoch) === (what === 'completed')) return
+    this.broken('I15', `an actor heard that checkpoint ${epoch} is ${what}`)
   }
 
   #onCommitted(epoch: number): void {

@@ -3,10 +3,10 @@
  * and the same as a job of the product.
  */
 import * as t from 'io-ts'
-import { actor, iterable, jetstream } from '../../lib/index.js'
+import { actor, type CheckpointNotice, iterable, jetstream } from '../../lib/index.js'
 import type { AnyActor, Edge, Job, Vertex } from '../../lib/job/graph.js'
 import { defaultLimits, type Limits } from '../../lib/job/limits.js'
-import { filledCheckpoint, type Retention } from '../../lib/job/settings.js'
+import { type CheckpointOptions, filledCheckpoint, type Retention } from '../../lib/job/settings.js'
 import type { Prng } from '../support/prng.js'
 import { between, drawsAt, hashText, mix, pick, pickWeighted } from './draws.js'
 import { type Item, Item as ItemCodec, idOf, nothingSeen, Seen } from './record.js'
@@ -53,8 +53,12 @@ export interface Shape {
   /** Absent in old recordings: the defaults. */
   readonly retention?: Retention
   readonly numRetained?: number
+  /** Left out in runs that were kept before it was drawn. */
+  readonly snapshots?: Pick<CheckpointOptions, 'async' | 'localRecovery'>
   /** Whether snapshots hold changes only. Left out: not. */
   readonly incremental?: boolean
+  /** Other options of checkpoints; none: what comes to nothing is put up with. */
+  readonly checkpointing?: Partial<CheckpointOptions>
   readonly mailboxStorage: 'memory' | 'file'
   /** Whether all sinks write into one stream. */
   readonly sinksShare: boolean
@@ -64,6 +68,8 @@ export interface Shape {
 /** Where one calls what throws now and then: a fault that the world arms. */
 export interface Trapdoor {
   armed: number
+  /** Hears what actors are told of checkpoints. */
+  readonly onHeard?: (what: 'completed' | 'aborted', epoch: number) => void
 }
 
 export const sinkSubject = (node: Node): string => `out.${node.id}`
@@ -95,7 +101,9 @@ export const drawShape = (seed: number): Shape => {
     timeoutMs: pick(random, nodes.length > 5 ? [300, 600, 1_500] : [100, 100, 300, 1_500]),
     retention: pick(keeping, ['none', 'delete-on-cancellation', 'retain-on-cancellation']),
     numRetained: pick(keeping, [1, 1, 2, 3]),
+    snapshots: drawSnapshots(seed),
     incremental: drawsAt(seed, 'incremental').chance(0.4),
+    checkpointing: drawCheckpointing(drawsAt(seed, 'checkpointing')),
     mailboxStorage: random.chance(0.8) ? 'memory' : 'file',
     sinksShare: random.chance(0.3),
     limits: {
@@ -116,6 +124,21 @@ export const drawShape = (seed: number): Shape => {
       supersededTtlMs: pick(random, [50, 500, 5_000]),
     },
   }
+}
+
+const drawCheckpointing = (random: Prng): Partial<CheckpointOptions> => {
+  const tolerableFailures = between(random, 0, 3)
+  const fails = random.chance(0.6)
+  const maxConcurrent = pick(random, [1, 1, 1, 2, 3])
+  const minPauseMs = maxConcurrent === 1 && random.chance(0.3) ? between(random, 1, 150) : 0
+  const onCheckpointError = fails ? ('fail' as const) : ('decline' as const)
+  return { maxConcurrent, minPauseMs, onCheckpointError, tolerableFailures }
+}
+
+/** Drawn at a place of its own: what else a seed stands for stays as it was. */
+const drawSnapshots = (seed: number): NonNullable<Shape['snapshots']> => {
+  const random = drawsAt(seed, 'snapshots')
+  return { localRecovery: random.chance(0.3), async: random.chance(0.9) }
 }
 
 const drawSource = (random: Prng, node: number, bounded: boolean): SourceShape => {
@@ -285,8 +308,9 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       return { type: 'keyed', ...ends, keyOf }
     }),
   )
+  const { intervalMs, timeoutMs, mode, limits, mailboxStorage } = shape
+  const { incremental = false, checkpointing } = shape
   const { retention = 'none', numRetained = 1 } = shape
-  const { intervalMs, timeoutMs, mode, incremental = false, limits, mailboxStorage } = shape
   return {
     type: 'job',
     graph: {
@@ -295,12 +319,10 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       edges,
       maxParallelism: 16,
       checkpoint: filledCheckpoint({
-        intervalMs,
-        mode,
-        timeoutMs,
-        incremental,
-        retention,
-        numRetained,
+        ...{ intervalMs, mode, timeoutMs, incremental, onCheckpointError: 'decline' },
+        ...{ retention, numRetained },
+        ...checkpointing,
+        ...shape.snapshots,
       }),
       settings: {},
       durability: 'process-crash',
@@ -348,7 +370,13 @@ const sourceOf = (shape: Shape, index: number): AnySource => {
 }
 
 const actorOf = (node: Node, trapdoor: Trapdoor): AnyActor => {
-  const common = { name: node.id, accepts: t.unknown, emits: t.unknown }
+  const common = {
+    name: node.id,
+    accepts: t.unknown,
+    emits: t.unknown,
+    onCheckpointComplete: ({ epoch }: CheckpointNotice) => trapdoor.onHeard?.('completed', epoch),
+    onCheckpointAborted: ({ epoch }: CheckpointNotice) => trapdoor.onHeard?.('aborted', epoch),
+  }
   const open = (): void => {
     if (trapdoor.armed === 0) return
     trapdoor.armed -= 1

@@ -15,7 +15,7 @@ import { type Connection, JobWorld } from '../support/memory-job.js'
 import type { MemoryProcess } from '../support/memory-time.js'
 import type { Fault as WireFault } from '../support/memory-wire.js'
 import { count, type Sometimes } from './counters.js'
-import { drawsAt, hashText } from './draws.js'
+import { between, drawsAt, hashText } from './draws.js'
 import { type Fault, faultsUntilMs } from './faults.js'
 import { Mischief } from './mischief.js'
 import { Observer } from './observer.js'
@@ -48,6 +48,8 @@ const namesLoss =
 /** Of looks at the clock; longer than a turn of encoding, so that a snapshot takes several. */
 const interruptionShare = 0.02
 const interruptionMs = 5
+/** Of a process's own copies of its snapshots. */
+const damageShare = 0.2
 const encoder = new TextEncoder()
 
 export class SimWorld {
@@ -58,8 +60,13 @@ export class SimWorld {
   recoveries = 0
   endedAtMs = 0
   readonly #options: SimOptions
-  readonly #trapdoor: Trapdoor = { armed: 0 }
+  readonly #trapdoor: Trapdoor = {
+    armed: 0,
+    onHeard: (what, epoch) => this.observer.onHeard(what, epoch),
+  }
   readonly #mischief: Mischief
+  /** Of the checkpoint that was committed last. */
+  #newest = { generation: 0, completedAt: 0 }
   /** Every process that ever was. */
   readonly #all = new Set<MemoryProcess>()
   readonly #producers = new Map<string, number[]>()
@@ -108,6 +115,7 @@ export class SimWorld {
     })
     this.#watch()
     this.#mischief.plan()
+    this.#askByHand()
   }
 
   count(what: Sometimes): void {
@@ -211,6 +219,24 @@ export class SimWorld {
     if (mailboxes.length > 0) observer.broken('I10', `mailboxes are left: ${mailboxes.join(' ')}`)
   }
 
+  /** In some runs somebody asks for a checkpoint now and then. */
+  #askByHand(): void {
+    const random = drawsAt(this.#options.seed, 'by hand')
+    if (random.chance(0.6)) return
+    for (let number = between(random, 1, 4); number > 0; number -= 1) {
+      const request = `request-${number}`
+      this.job.time.after(random.below(faultsUntilMs), () => {
+        void this.job.checkpoint(request).then(answer => {
+          this.tell(`${request} ${E.isRight(answer) ? answer.right.epoch : answer.left.message}`)
+          this.count(
+            E.isRight(answer) ? 'checkpoint by hand' : 'checkpoint by hand came to nothing',
+          )
+          if (E.isRight(answer)) this.observer.onAnswered(answer.right.epoch)
+        })
+      })
+    }
+  }
+
   // --- the world --------------------------------------------------------------------------------
 
   /** Messages come into the sources' streams. */
@@ -268,11 +294,15 @@ export class SimWorld {
       for (const note of added) {
         this.tell(`note ${JSON.stringify(note)}`)
         if (note.type === 'generation-begun') this.recoveries += 1
+        if (note.type === 'running' && note.localCopies !== undefined)
+          this.count('restored from a local copy')
         if (note.type === 'failed' && /invariant \S+ is broken/.test(note.reason))
           observer.broken('I14', note.reason)
         if (note.type === 'checkpoint-aborted') observer.onAborted(note.epoch)
         if (note.type === 'checkpoint-aborted' && note.reason === 'timed-out')
           this.count('checkpoint aborted: timeout')
+        if (note.type === 'failed' && /^(checkpoint \d+ was|no checkpoint could)/.test(note.reason))
+          this.count('checkpoints ended a generation')
         if (note.type === 'checkpoint-aborted' && note.reason === 'declined')
           this.count('checkpoint aborted: declined')
         if (note.type === 'checkpoint-aborted' && note.reason === 'parts-missing')
@@ -300,10 +330,15 @@ export class SimWorld {
     return {
       ...ports,
       scheduler: this.#interrupted(ports),
+      snapshots: this.#damaged(ports),
       store: {
         ...store,
         commit: (claim, manifest, options) => async () => {
           const outcome = await store.commit(claim, manifest, options)()
+          const { generation, triggeredAt, completedAt } = manifest
+          if (this.#newest.generation === generation && triggeredAt < this.#newest.completedAt)
+            this.count('checkpoints overlapped')
+          this.#newest = { generation, completedAt }
           if (E.isLeft(outcome)) {
             if (outcome.left.type === 'timed-out') this.count('commit of unknown outcome')
           } else if (outcome.right.type === 'fenced') this.count('commit refused: fenced')
@@ -313,6 +348,26 @@ export class SimWorld {
             this.count('commit refused: parts are missing')
           return outcome
         },
+      },
+    }
+  }
+
+  /** In some runs the memory of a process does not keep what was written from it. */
+  #damaged({ process, snapshots }: Connection): Connection['snapshots'] {
+    const { seed, shape } = this.#options
+    if (shape.snapshots?.localRecovery !== true) return snapshots
+    if (drawsAt(seed, 'damages').chance(0.5)) return snapshots
+    const random = drawsAt(seed, `damages ${process.name}`)
+    return {
+      ...snapshots,
+      write: (job, part, chunks, ttlMs) => {
+        const write = snapshots.write(job, part, chunks, ttlMs)
+        const [first] = chunks
+        if (first !== undefined && random.chance(damageShare)) {
+          first.set([(first[0] ?? 0) ^ 1])
+          this.count('local copy damaged')
+        }
+        return write
       },
     }
   }

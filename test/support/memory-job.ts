@@ -7,9 +7,11 @@ import { claimJob } from '../../actors/claim.js'
 import { CoordinatorActor } from '../../actors/coordinator.js'
 import { describeNote } from '../../actors/describe.js'
 import { nudgeCoordinator, nudgeWorkerExited } from '../../actors/nudges.js'
+import { requestCheckpoint } from '../../actors/request-checkpoint.js'
 import { WorkerActor } from '../../actors/worker.js'
 import { partDigest } from '../../lib/adapters/digest.js'
 import type { StreamError } from '../../lib/errors.js'
+import { checkpointRulesOf } from '../../lib/job/checkpoint-rules.js'
 import type { Job } from '../../lib/job/graph.js'
 import { type Plan, plan } from '../../lib/job/plan.js'
 import { validate } from '../../lib/job/validate.js'
@@ -106,12 +108,7 @@ const settingsOf = (
     maxParallelism,
     sources: new Set(of.subtasks.filter(s => ids.has(s.chain)).map(s => s.id)),
     bounded: isBounded,
-    checkpoints: {
-      intervalMs: checkpoint?.intervalMs,
-      minPauseMs: checkpoint?.minPauseMs ?? 0,
-      timeoutMs: checkpoint?.timeoutMs ?? 600_000,
-      maxConcurrent: 1,
-    },
+    ...checkpointRulesOf(checkpoint),
     restart: checkpoint === undefined ? noRestart : strategy,
     heartbeatTimeoutMs: limits.heartbeatTimeoutMs,
     stallTimeoutMs: limits.stallTimeoutMs,
@@ -195,6 +192,12 @@ export class JobWorld {
       })
     await this.time.run('an answer to cancel', () => answered)
     nudgeCoordinator(bus, this.plan.job)
+  }
+
+  /** Asks for a checkpoint, as `sluice checkpoint` does. */
+  checkpoint(request: string, timeoutMs = 60_000): ReturnType<typeof requestCheckpoint> {
+    const { bus, scheduler } = this.connect(`asker-${request}`)
+    return requestCheckpoint({ bus, scheduler, job: this.plan.job, request, timeoutMs })
   }
 
   async untilEnded(limitMs = 600_000): Promise<WorldOutcome> {

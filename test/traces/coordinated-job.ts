@@ -1,4 +1,5 @@
 import { streamError } from '../../lib/errors.js'
+import type { CoordinatorSettings } from '../../lib/protocol/coordinator.js'
 import type { SubtaskState } from '../../lib/protocol/messages.js'
 import { reportOf } from '../protocol/checkpoint-fixture.js'
 import { Coordination, manifestOf, subtaskOf } from '../protocol/coordinator-fixture.js'
@@ -10,12 +11,12 @@ const subtaskOfWorker = { w1: 'a/0', w2: 'b/0' } as const
  * told when they say something new, though they are repeated twice a second; statuses are not told.
  *
  * Understands `start`, `tick`, `cancel`, the store's answers `generation 1`, `generation 2 from 5`,
- * `mailboxes 1`, `id 1`, `committed 1`, `refused 1 parts-missing`, `no answer`, `fenced`, `ended`,
- * and of a worker `joins`, `exits`, `stopped` and, of its subtask in a generation: `ready 1`,
+ * `mailboxes 1`, `id 1`, `committed 1`, `refused 1 parts-missing`, `no answer`, `no id`, `fenced`,
+ * `ended`, `ask r1` of a person, and of a worker `joins`, `exits`, `stopped` and, of its subtask in a generation: `ready 1`,
  * `runs 1`, `reports 1/3`, `declines 1/3`, `publishes 1/3`, `at end 1`, `fails 1`.
  */
-export const coordinatedJob = () => {
-  const of = new Coordination()
+export const coordinatedJob = (more: Partial<CoordinatorSettings> = {}) => {
+  const of = new Coordination(more)
   const told = new Map<string, string>()
   let isAtEnd = false
 
@@ -44,7 +45,13 @@ export const coordinatedJob = () => {
         const reason = 'parts-missing'
         return of.step({ type: 'commit-refused', generation, epoch, reason, facts: last })
       }
+      case 'ask':
+        return of.step({ type: 'checkpoint-requested', request: verb })
       case 'no':
+        if (verb === 'id') {
+          const error = streamError('unavailable', 'Redis is out of reach')
+          return of.step({ type: 'allocation-failed', generation, error })
+        }
         return of.step({ type: 'generation-failed', error: streamError('timed-out', '') })
       case 'fenced':
         return of.step({ type: 'fenced', reason: 'term 2 owns the job' })
@@ -112,8 +119,8 @@ const together = (lines: readonly string[]): readonly string[] =>
     )
 
 /** The same, brought to where generation 1 runs from nothing, at 40 ms. */
-export const runningJob = () => {
-  const perform = coordinatedJob()
+export const runningJob = (more: Partial<CoordinatorSettings> = {}) => {
+  const perform = coordinatedJob(more)
   for (const [now, event] of [
     [0, 'start'],
     [5, 'generation 1'],

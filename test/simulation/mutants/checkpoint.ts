@@ -36,8 +36,8 @@ export const checkpointMutants: readonly Mutant[] = [
     name: 'a checkpoint commits before the last report',
     rules: ['P5', 'K3'],
     file,
-    find: `  if (reports.size < state.subtasks.size) return`,
-    replace: `  if (reports.size < state.subtasks.size - 1) return`,
+    find: `p.reports.size >= state.subtasks.size`,
+    replace: `p.reports.size >= state.subtasks.size - 1`,
   },
   {
     name: 'a commit that is under way times out',
@@ -87,6 +87,16 @@ export const checkpointMutants: readonly Mutant[] = [
     file: coordinator,
     find: `        refused('parts-missing', \`the store has lost the parts of \${outcome.subtasks.join(', ')}\`)`,
     replace: `        this.dispatch({ type: 'committed', generation, epoch })`,
+  },
+  {
+    name: 'commits of several checkpoints are under way at once',
+    rules: ['K4', 'K5'],
+    file,
+    find: `  if (state.pending.some(p => p.committing)) return [state, effects]
+  const attempt = state.pending.find(p => p.reports.size >= state.subtasks.size) // K3`,
+    replace: `  const attempt = state.pending.find(
+    p => !p.committing && p.reports.size >= state.subtasks.size,
+  ) // K3`,
   },
   {
     name: 'after a failed allocation no checkpoint is tried again',

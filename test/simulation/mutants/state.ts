@@ -47,6 +47,7 @@ export const stateMutants: readonly Mutant[] = [
     rules: ['P4', 'S1'],
     file: subtask,
     find: `    for (const output of this.outputs.values()) output.prepare(epoch)
+    this.loop?.begin(epoch)
     const captured: CapturedState<unknown>[] = []
     // What keeps nothing by key has nothing to leave out.
     const base = this.isIncremental && this.states.size > 0 ? baseOf(this.increments) : undefined
@@ -80,8 +81,8 @@ export const stateMutants: readonly Mutant[] = [
     name: 'changes are forgotten when their snapshot was stored, not when it has completed',
     rules: ['IN1', 'KS8'],
     file: subtask,
-    find: `          this.increments = withPart(this.increments, part.right)`,
-    replace: `          this.increments = withPart(this.increments, part.right)
+    find: `          this.increments = withPart(this.increments, right)`,
+    replace: `          this.increments = withPart(this.increments, right)
           for (const state of this.states.values()) state.forgetChanges(epoch)`,
   },
   {
@@ -120,6 +121,13 @@ export const stateMutants: readonly Mutant[] = [
     file: 'actors/snapshot-writer.ts',
     find: `  const ttlMs = 3 * (plan.graph.checkpoint?.timeoutMs ?? defaultTimeoutMs)`,
     replace: `  const ttlMs = Math.ceil((plan.graph.checkpoint?.timeoutMs ?? defaultTimeoutMs) / 100)`,
+  },
+  {
+    name: 'a copy of a snapshot is used whatever its bytes are',
+    rules: ['LC1'],
+    file: 'lib/state/local-copies.ts',
+    find: `    if (this.digestOf(copy.chunks) === part.digest) return copy.chunks`,
+    replace: `    if (this.digestOf(copy.chunks) !== '') return copy.chunks`,
   },
   {
     name: 'a rebalanced edge runs past its last channel',

@@ -65,6 +65,7 @@ export const checkpoint = {
   retention,
   onCheckpointError,
   numRetained: numberSetting('NUM_RETAINED', 1),
+  localRecovery: setting('LOCAL_RECOVERY', 'no') === 'yes',
   incremental: setting('INCREMENTAL', 'no') === 'yes',
 }
 export const stateBackend: StateBackendOptions = JSON.parse(
