@@ -65,6 +65,8 @@ export interface CoordinatorOptions {
   /** Identity of the run that holds the lease. */
   readonly run: string
   readonly leaseMs: number
+  /** The state backend, for the manifests. Default: Redis. */
+  readonly backend?: string
   readonly settings: CoordinatorSettings
   readonly ports: CoordinatorPorts
   readonly onNote: (note: Note) => void
@@ -324,7 +326,7 @@ export class CoordinatorActor {
 
   /** The manifest is made once: a repeated commit must be known as the same one (P5). */
   private commit(effect: Extract<CoordinatorEffect, { type: 'commit' }>): Promise<void> {
-    const { claim, plan, ports } = this.options
+    const { claim, plan, ports, backend = 'redis' } = this.options
     const { generation, checkpoint, parts } = effect
     const now = ports.scheduler.wallClock()
     const durationMs = ports.scheduler.now() - checkpoint.registeredAt
@@ -342,6 +344,7 @@ export class CoordinatorActor {
       completedAt: now,
       parts,
       final,
+      ...(backend === 'redis' ? {} : { backend }),
     }
     return this.tryCommit(manifest, {
       epoch,

@@ -12,13 +12,18 @@ import { connectNats, type NatsLink } from '../lib/adapters/nats/connection.js'
 import { natsControlBus } from '../lib/adapters/nats/control-bus.js'
 import { natsEventLog } from '../lib/adapters/nats/event-log.js'
 import { nodeScheduler } from '../lib/adapters/node/scheduler.js'
-import { connectRedis, type RedisConnection } from '../lib/adapters/redis/connection.js'
-import { redisSnapshotStore } from '../lib/adapters/redis/snapshot-store.js'
+import { connectRedis } from '../lib/adapters/redis/connection.js'
 import { redisJobStore } from '../lib/adapters/redis/store.js'
 import { messageOf, SluiceError, type StreamError, streamError } from '../lib/errors.js'
 import { checkpointRulesOf } from '../lib/job/checkpoint-rules.js'
 import type { Plan } from '../lib/job/plan.js'
 import { restartOf } from '../lib/job/restart.js'
+import {
+  otherBackend,
+  type StateBackend,
+  stateBackendOf,
+  stateElsewhere,
+} from '../lib/job/state-backend.js'
 import type { ControlBus } from '../lib/ports/control-bus.js'
 import type { EventLog } from '../lib/ports/event-log.js'
 import type { JobStore } from '../lib/ports/job-store.js'
@@ -26,6 +31,7 @@ import type { Digests, RecordCodec } from '../lib/ports/record-codec.js'
 import type { Scheduler } from '../lib/ports/scheduler.js'
 import type { CoordinatorSettings, CoordinatorState, Note } from '../lib/protocol/coordinator.js'
 import type { SubtaskId, WorkerId } from '../lib/protocol/ids.js'
+import { backendOf } from '../lib/protocol/manifest.js'
 import {
   type Claimed,
   type ClaimPorts,
@@ -36,13 +42,16 @@ import {
 } from './claim.js'
 import { CoordinatorActor } from './coordinator.js'
 import { claimFrom } from './from.js'
+import {
+  type CoordinatorStore,
+  openCoordinatorStore,
+  openWorkerStore,
+  type Servers,
+  type Trouble,
+} from './stores.js'
 import { WorkerActor } from './worker.js'
 
-/** Where a job's servers are. */
-export interface Servers {
-  readonly natsUrl: string
-  readonly redisUrl: string
-}
+export type { Servers, Trouble } from './stores.js'
 
 const codec: RecordCodec = {
   serialize: value => E.tryCatch(() => serialize(value, 'a record'), asStreamError),
@@ -63,21 +72,16 @@ function asStreamError(thrown: unknown): StreamError {
 /** A dead coordinator's job may be taken over after this time. */
 const leaseMs = 3_000
 
-/** Something that a person should see; never a decision. */
-export type Trouble = (message: string) => void
-
 interface Links {
   readonly link: NatsLink
   readonly log: EventLog
   readonly bus: ControlBus
-  readonly redis: RedisConnection
   readonly close: () => Promise<void>
 }
 
 const openLinks = async (
-  { natsUrl, redisUrl }: Servers,
+  { natsUrl }: Servers,
   name: string,
-  role: 'control' | 'snapshots',
   trouble: Trouble,
   ackTimeoutMs?: number,
 ): Promise<E.Either<StreamError, Links>> => {
@@ -90,31 +94,22 @@ const openLinks = async (
     },
   })()
   if (E.isLeft(link)) return link
-  const redis = await connectRedis({
-    url: redisUrl,
-    name,
-    role,
-    onStatus: status =>
-      trouble(
-        status.type === 'lost'
-          ? `${status.error.message}; reconnecting`
-          : 'the connection to Redis is back',
-      ),
-  })()
-  if (E.isLeft(redis)) {
-    await link.right.close()()
-    return redis
-  }
   return E.right({
     link: link.right,
     log: natsEventLog(link.right, ackTimeoutMs === undefined ? {} : { ackTimeoutMs }),
     bus: natsControlBus(link.right),
-    redis: redis.right,
-    close: async () => {
-      await link.right.close()()
-      await redis.right.close()
-    },
+    close: () => link.right.close()(),
   })
+}
+
+/** Opens a second thing beside the first, which is closed where that fails. */
+const beside = async <A>(
+  first: { readonly close: () => Promise<void> },
+  opening: Promise<E.Either<StreamError, A>>,
+): Promise<E.Either<StreamError, A>> => {
+  const opened = await opening
+  if (E.isLeft(opened)) await first.close()
+  return opened
 }
 
 /** A role that runs in this process. */
@@ -143,14 +138,16 @@ export const runWorker = async (options: {
   const { plan, servers, worker, trouble } = options
   const { limits } = plan.graph
   const name = `sluice ${plan.job} ${worker}`
-  const links = await openLinks(servers, name, 'snapshots', trouble, limits.ackTimeoutMs)
+  const links = await openLinks(servers, name, trouble, limits.ackTimeoutMs)
   if (E.isLeft(links)) return links
-  const { link, log, bus, redis, close } = links.right
+  const { link, log, bus, close } = links.right
+  const opened = await beside(links.right, openWorkerStore(plan, servers, name, trouble))
+  if (E.isLeft(opened)) return opened
+  const { snapshots } = opened.right
   let finish: (outcome: WorkerOutcome) => void = () => {}
   const ended = new Promise<WorkerOutcome>(resolve => {
     finish = resolve
   })
-  const snapshots = redisSnapshotStore(redis)
   const actor = new WorkerActor({
     ...options,
     pid: process.pid,
@@ -171,6 +168,7 @@ export const runWorker = async (options: {
     close: async () => {
       actor.dispose()
       await heartbeat.stop()
+      await opened.right.close()
       await close()
     },
   })
@@ -245,8 +243,9 @@ export interface CoordinatorRun {
 
 /** Owns the job; a new one that starts from a checkpoint reads that over a connection of its own (P13). */
 const claimAs = async (
-  { plan, servers, run, fresh, from, trouble }: CoordinatorRun,
+  { plan, run, fresh, from, trouble }: CoordinatorRun,
   ports: ClaimPorts,
+  kept: CoordinatorStore,
 ): Promise<E.Either<StreamError, Claimed | EndedBefore>> => {
   const request: ClaimRequest = {
     job: plan.job,
@@ -260,19 +259,47 @@ const claimAs = async (
       ),
   }
   if (from === undefined) return claimJob(request, ports)
-  const redis = await connectRedis({
-    url: servers.redisUrl,
-    name: `sluice ${plan.job} copy`,
-    role: 'snapshots',
-    onStatus: () => {},
-  })()
-  if (E.isLeft(redis)) return redis
+  const opened = await kept.openSnapshots()
+  if (E.isLeft(opened)) return opened
+  const { snapshots, close } = opened.right
   const { maxParallelism } = plan.graph
   const graphShape = { maxParallelism, subtasks: plan.subtasks.map(s => s.id) }
-  const snapshots = redisSnapshotStore(redis.right)
   const claimed = await claimFrom({ ...request, from, graphShape }, { ...ports, snapshots })
-  await redis.right.close()
+  await close()
   return claimed
+}
+
+/** Owns a job whose state is where this coordinator looks for it. */
+const claimKept = async (
+  run: CoordinatorRun,
+  ports: ClaimPorts,
+  kept: CoordinatorStore,
+): Promise<E.Either<StreamError, Claimed | EndedBefore>> => {
+  const { job, graph } = run.plan
+  const isMemory = kept.backend.type === 'memory'
+  const durable = isMemory
+    ? E.right(undefined)
+    : await checkDurability(graph.durability, kept.store)
+  if (E.isLeft(durable)) return durable
+  const fits = await fitsBackend(run, kept)
+  if (E.isLeft(fits)) return fits
+  const claimed = await claimAs(run, ports, kept)
+  const isGone = isMemory && E.isLeft(claimed) && claimed.left.type === 'lost'
+  return isGone ? E.left(stateElsewhere(job)) : claimed
+}
+
+/** A job that would go on must find its state; asked before anything of it is changed. */
+const fitsBackend = async (
+  { plan: { job }, fresh }: CoordinatorRun,
+  { store, backend }: CoordinatorStore,
+): Promise<E.Either<StreamError, void>> => {
+  const found = await store.describe(job)()
+  if (E.isLeft(found)) return found
+  const { latest, status } = found.right ?? {}
+  const goesOn = !fresh && status !== 'finished' && status !== 'canceled'
+  if (latest === undefined || !goesOn) return E.right(undefined)
+  const was = backendOf(latest)
+  return was === backend.type ? E.right(undefined) : E.left(otherBackend(job, was, backend.type))
 }
 
 /** Runs the coordinator in this process; the store's lease says that it is the only one. */
@@ -280,13 +307,19 @@ export const runCoordinator = async (
   options: CoordinatorRun,
 ): Promise<E.Either<StreamError, RunningCoordinator>> => {
   const { plan, servers, run, trouble, onNote, onState } = options
-  const links = await openLinks(servers, `sluice ${plan.job} coordinator`, 'control', trouble)
+  const name = `sluice ${plan.job} coordinator`
+  const links = await openLinks(servers, name, trouble)
   if (E.isLeft(links)) return links
-  const { link, log, bus, redis, close } = links.right
-  const store = redisJobStore(redis)
+  const { link, log, bus } = links.right
+  const opened = await beside(links.right, openCoordinatorStore(plan, servers, name, trouble))
+  if (E.isLeft(opened)) return opened
+  const { store, backend } = opened.right
+  const close = async (): Promise<void> => {
+    await opened.right.close()
+    await links.right.close()
+  }
   const ports = { store, log, bus, scheduler: nodeScheduler }
-  const durable = await checkDurability(plan.graph.durability, store)
-  const claimed = E.isLeft(durable) ? durable : await claimAs(options, ports)
+  const claimed = await claimKept(options, ports, opened.right)
   if (E.isLeft(claimed)) {
     await close()
     return claimed
@@ -313,6 +346,7 @@ export const runCoordinator = async (
     claim,
     run,
     leaseMs,
+    backend: backend.type,
     settings: settingsOf(plan, claim.term, claim.jobId),
     ports,
     onNote,
@@ -402,16 +436,20 @@ export const withBus = async <A>(
   }
 }
 
-/** Checks that both servers can be used, before any process is started. */
+/** Checks that the servers which the job needs can be used, before any process is started. */
 export const probe = async (
   servers: Servers,
-  durability: Plan['graph']['durability'],
-): Promise<E.Either<StreamError, void>> => {
-  const links = await openLinks(servers, 'sluice probe', 'control', () => {})
+  plan: Plan,
+): Promise<E.Either<StreamError, StateBackend>> => {
+  const backend = stateBackendOf(plan.graph, servers.redisUrl)
+  if (E.isLeft(backend)) return backend
+  const links = await openLinks(servers, 'sluice probe', () => {})
   if (E.isLeft(links)) return links
-  const durable = await checkDurability(durability, redisJobStore(links.right.redis))
   await links.right.close()
-  return durable
+  const { redisUrl } = servers
+  if (backend.right.type === 'memory' || redisUrl === undefined) return backend
+  const durable = await withStore(redisUrl, store => checkDurability(plan.graph.durability, store))
+  return E.isLeft(durable) ? durable : backend
 }
 
 /** Real servers for development and tests, as child processes that are gone afterwards. */

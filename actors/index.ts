@@ -62,7 +62,8 @@ export interface StartJobOptions {
   /** A TypeScript or JavaScript file that exports a job by default. */
   readonly jobFile: string
   readonly natsUrl: string
-  readonly redisUrl: string
+  /** Without it the job's state is in its coordinator's memory. */
+  readonly redisUrl?: string | undefined
   /** The configuration file. Default: what `SLUICE_CONFIG` names, or the one in the working directory. */
   readonly config?: string
   /** Gives up the job's stored state and starts it from nothing. Default: false. */
@@ -86,7 +87,7 @@ export const startJob = async (options: StartJobOptions): Promise<RunningJob> =>
   const plan = await loadJob(jobFile, environment)
   if (E.isLeft(plan)) throw new SluiceError(plan.left)
   const servers = { natsUrl, redisUrl }
-  const usable = await probe(servers, plan.right.graph.durability)
+  const usable = await probe(servers, plan.right)
   if (E.isLeft(usable)) throw new SluiceError(usable.left)
   const supervisor = new Supervisor({
     jobFile,

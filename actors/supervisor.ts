@@ -9,6 +9,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import * as t from 'io-ts'
 import type { Environment } from '../lib/job/environment.js'
 import type { Plan } from '../lib/job/plan.js'
+import { memoryGone, stateBackendOf } from '../lib/job/state-backend.js'
 import type { WorkerId } from '../lib/protocol/ids.js'
 import type { Servers } from './deploy.js'
 import { exitCodes, FromChild, type JobProgress, type ToChild } from './ipc.js'
@@ -243,6 +244,10 @@ export class Supervisor implements RunningJob {
       })
       return
     }
+    if (role === coordinatorRole && this.owns && this.isInMemory()) {
+      this.endWithState(reason)
+      return
+    }
     if (role === coordinatorRole) this.phase = undefined
     if (role === coordinatorRole && code === exitCodes.fenced) this.withdraw()
     // Without the job there is nothing for it to do; the next claim starts it again.
@@ -251,6 +256,19 @@ export class Supervisor implements RunningJob {
     const isOver = this.phase === 'stopping' || this.phase === 'ended'
     if (worker !== undefined && code === exitCodes.ok && isOver) return
     this.respawn(child)
+  }
+
+  private isInMemory(): boolean {
+    const { plan, servers } = this.options
+    const backend = stateBackendOf(plan.graph, servers.redisUrl)
+    return E.isRight(backend) && backend.right.type === 'memory'
+  }
+
+  /** Another coordinator would know nothing of the job, not even whether it had ended. */
+  private endWithState(reason: string): void {
+    const { message, next } = memoryGone(this.options.plan.job)
+    const why = `its coordinator ended with ${reason}: ${message}. ${next ?? ''}`
+    this.finish({ type: 'ended', status: 'failed', reason: why })
   }
 
   /** Workers are not lent to the run that may have the job now. */

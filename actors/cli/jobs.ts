@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { resolve } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import type { Plan } from '../../lib/job/plan.js'
+import { memoryRisk, type StateBackend } from '../../lib/job/state-backend.js'
 import { givenUp } from '../claim.js'
 import { probe, type Servers, startEmbeddedServers } from '../deploy.js'
 import { exitCodes } from '../ipc.js'
@@ -68,13 +69,13 @@ const supervise = async (
   { fresh, from }: Beginning,
   printer: Printer,
 ): Promise<number> => {
-  const usable = await probe(servers, plan.graph.durability)
+  const usable = await probe(servers, plan)
   if (E.isLeft(usable)) {
     printer.error(usable.left)
     return exitCodes.invalid
   }
-  const risk = givenUp(plan.graph.durability)
-  if (risk !== undefined) printer.say(`durability '${plan.graph.durability}': ${risk}`)
+  const risk = riskOf(plan, usable.right)
+  if (risk !== undefined) printer.say(risk)
   const supervisor = new Supervisor({
     jobFile: file,
     plan,
@@ -84,7 +85,7 @@ const supervise = async (
     onEvent: printer.event,
   })
   const stop = (): void => {
-    printer.say('stopping; the job goes on from its latest checkpoint when it is started again')
+    printer.say(stoppingSays(usable.right))
     void supervisor.stop()
   }
   process.once('SIGINT', stop)
@@ -95,6 +96,22 @@ const supervise = async (
   process.off('SIGTERM', stop)
   return tell(plan.job, outcome, printer)
 }
+
+/** What may be lost, before anything is started. */
+const riskOf = ({ graph }: Plan, backend: StateBackend): string | undefined => {
+  if (backend.type === 'memory') {
+    const chosen = graph.settings.stateBackend?.type === 'memory'
+    const why = chosen ? "state backend 'memory'" : 'no Redis is configured'
+    return `${why}: ${memoryRisk(backend.stateBytesMax)}`
+  }
+  const risk = givenUp(graph.durability)
+  return risk === undefined ? undefined : `durability '${graph.durability}': ${risk}`
+}
+
+const stoppingSays = ({ type }: StateBackend): string =>
+  type === 'memory'
+    ? "stopping; the job's state is gone with its coordinator"
+    : 'stopping; the job goes on from its latest checkpoint when it is started again'
 
 const tell = (job: string, outcome: JobOutcome, printer: Printer): number => {
   if (outcome.type === 'stopped') {

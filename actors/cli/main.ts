@@ -22,6 +22,10 @@ interface Addresses {
   readonly nats: string
   readonly redis: string
 }
+interface Given {
+  readonly nats: string
+  readonly redis?: string
+}
 interface Begin {
   readonly fresh: boolean
   readonly from?: string
@@ -30,9 +34,15 @@ interface Begin {
 const nats = new Option('--nats <url>', 'where NATS is')
   .env('NATS_URL')
   .default(defaultServers.natsUrl)
+/** Where jobs are recorded that commands look at. */
 const redis = new Option('--redis <url>', 'where Redis is')
   .env('REDIS_URL')
   .default(defaultServers.redisUrl)
+/** Where a job is recorded that is run: without any, in its coordinator's memory. */
+const store = new Option(
+  '--redis <url>',
+  "where Redis is; without any, state is in the coordinator's memory",
+).env('REDIS_URL')
 const fresh = new Option(
   '--fresh',
   "give up the job's stored state and start from nothing",
@@ -43,9 +53,9 @@ const from = new Option(
   'start a new job from a kept checkpoint: <job>, or <job>/<id>',
 )
 
-const serversOf = (options: Addresses): Servers => ({
-  natsUrl: options.nats,
-  redisUrl: options.redis,
+const serversOf = ({ nats, redis }: Given): Servers => ({
+  natsUrl: nats,
+  redisUrl: redis === '' ? undefined : redis,
 })
 const beginningOf = ({ fresh, from }: Begin): Beginning => ({ fresh, from })
 const printerOf = ({ json, verbose }: Common): Printer =>
@@ -118,10 +128,10 @@ command('dev <job>', 'run a job on embedded servers, one process per subtask')
 
 command('up <job>', 'run a job on given servers, one process per subtask')
   .addOption(nats)
-  .addOption(redis)
+  .addOption(store)
   .addOption(fresh)
   .addOption(from)
-  .action((job: string, options: Common & Addresses & Begin) =>
+  .action((job: string, options: Common & Given & Begin) =>
     exit(
       upCommand(job, { servers: serversOf(options), ...beginningOf(options) }, printerOf(options)),
     ),
@@ -129,10 +139,10 @@ command('up <job>', 'run a job on given servers, one process per subtask')
 
 command('coordinator <job>', "run a job's coordinator in this process")
   .addOption(nats)
-  .addOption(redis)
+  .addOption(store)
   .addOption(fresh)
   .addOption(from)
-  .action((job: string, options: Common & Addresses & Begin) =>
+  .action((job: string, options: Common & Given & Begin) =>
     exit(
       coordinatorCommand(
         job,
@@ -144,14 +154,11 @@ command('coordinator <job>', "run a job's coordinator in this process")
 
 command('worker <job>', 'run subtasks of a job in this process')
   .addOption(nats)
-  .addOption(redis)
+  .addOption(store)
   .option('--slots <n>', 'how many subtasks it takes', wholeNumber, 1)
   .option('--only <subtasks>', 'take these subtasks and no others, like delays/1,delays/2')
   .action(
-    (
-      job: string,
-      options: Common & Addresses & { readonly slots: number; readonly only?: string },
-    ) => {
+    (job: string, options: Common & Given & { readonly slots: number; readonly only?: string }) => {
       const only = options.only === undefined ? [] : options.only.split(',').map(s => s.trim())
       const servers = serversOf(options)
       return exit(workerCommand(job, { servers, slots: options.slots, only }, printerOf(options)))

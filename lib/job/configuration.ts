@@ -132,7 +132,7 @@ const valuesIn = (
   const checkpoint = groupIn(layers, 'checkpoint', { intervalMs: undefined, ...checkpointDefaults })
   const isOn = isCheckpointed || valueAt(checkpoint, 'checkpoint.intervalMs') !== undefined
   const checkpointsFolder = single(layers, 'checkpointsFolder')
-  const redisUrl = single(layers, 'redisUrl', defaultServers.redisUrl)
+  const redisUrl = single(layers, 'redisUrl')
   const backend = redisUrl.value === undefined ? 'memory' : 'redis'
   return [
     ...checkpoint,

@@ -80,6 +80,9 @@ export const coordinatorSubject = (job: string): string => `sluice.${token(job)}
 export const ordersSubject = (job: string, worker: WorkerId): string =>
   `sluice.${token(job)}.worker.${token(worker)}`
 
+/** Where a coordinator that holds snapshots in its memory is asked for them. */
+export const partsSubject = (job: string): string => `sluice.${token(job)}.parts`
+
 /** Where somebody who asked the coordinator for a checkpoint hears its answers. */
 export const answerSubject = (job: string, request: string): string =>
   `sluice.${token(job)}.answer.${token(request)}`

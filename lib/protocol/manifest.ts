@@ -62,6 +62,8 @@ export const Manifest = t.readonly(
         final: t.boolean,
       }),
       t.partial({
+        /** The state backend that holds its parts. Absent: Redis. */
+        backend: t.string,
         /** The checkpoint that this one is a copy of: what its job was started from. */
         origin: Origin,
       }),
@@ -80,6 +82,9 @@ export const writtenAs = (
   const { epoch, generation } = origin
   return { job: origin.job, part: { ...part, epoch, generation } }
 }
+
+/** The state backend that holds a checkpoint's parts. */
+export const backendOf = ({ backend = 'redis' }: Manifest): string => backend
 
 /** All that a checkpoint needs to be there, each part once. */
 export const neededParts = (manifest: Pick<Manifest, 'parts'>): readonly StoredPart[] => {

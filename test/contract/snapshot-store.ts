@@ -1,6 +1,7 @@
 /** The contract of `SnapshotStore`: what every implementation must do. */
 import { randomBytes } from 'node:crypto'
 import test, { type ExecutionContext } from 'ava'
+import * as E from 'fp-ts/lib/Either.js'
 import type { PartRef } from '../../lib/protocol/manifest.js'
 import {
   hostileNames,
@@ -78,17 +79,26 @@ export const snapshotStoreContract = (
     await left(t, 'missing', stores.snapshots.read(job, part))
   })
 
-  fact('a reference with another digest or count is corrupt', async (t, { snapshots }) => {
+  fact('a reference with another digest or count is never satisfied', async (t, { snapshots }) => {
     const chunks = randomChunks()
     const part = partOf('delays/1', 1, 1, chunks)
     const job = jobName()
     await right(t, snapshots.write(job, part, chunks, 60_000))
-    const wrong: readonly PartRef[] = [
-      { ...part, digest: partOf('x', 1, 1, randomChunks()).digest },
-      { ...part, chunks: 3 },
-      { ...part, chunks: 1 },
-    ]
-    for (const reference of wrong) await left(t, 'corrupt', snapshots.read(job, reference))
+    for (const chunks of [3, 1]) await left(t, 'corrupt', snapshots.read(job, { ...part, chunks }))
+    const { digest } = partOf('x', 1, 1, randomChunks())
+    const other = await snapshots.read(job, { ...part, digest })()
+    // Under its digest there is nothing, or something else under its name.
+    if (E.isRight(other)) return t.fail('read by a digest that it has not')
+    t.true(['missing', 'corrupt'].includes(other.left.type), other.left.message)
+  })
+
+  fact('writers of one part at a time leave it whole', async (t, { snapshots }) => {
+    const chunks = randomChunks(3, 40_000)
+    const part = partOf('delays/1', 1, 1, chunks)
+    const job = jobName()
+    const writing = Array.from({ length: 4 }, () => snapshots.write(job, part, chunks, 60_000)())
+    for (const written of await Promise.all(writing)) t.true(E.isRight(written))
+    t.deepEqual((await right(t, snapshots.read(job, part))).map(Buffer.from), chunks)
   })
 
   fact('a part unlike its announcement is refused before anything is stored', async (t, stores) => {

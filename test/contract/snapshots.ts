@@ -12,6 +12,8 @@ import type { Manifest, PartRef } from '../../lib/protocol/manifest.js'
 export interface Stores {
   readonly jobs: JobStore
   readonly snapshots: SnapshotStore
+  /** Parts are not in the job store, and verified all the same. Default false. */
+  readonly partsElsewhere?: boolean
   /** Resolves when the stores' clock has gone on by that much. */
   elapse(ms: number): Promise<void>
 }

@@ -6,48 +6,17 @@
  */
 import * as E from 'fp-ts/lib/Either.js'
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
+import type { ExpiringMap } from '../../lib/adapters/memory/expiring-map.js'
+import { type DataNames, JobData, type Needs } from '../../lib/adapters/memory/job-data.js'
 import { redisError } from '../../lib/adapters/redis/errors.js'
 import * as keys from '../../lib/adapters/redis/keys.js'
 import type { StreamError } from '../../lib/errors.js'
-import type { HistoryEntry, JobStatus } from '../../lib/ports/job-store.js'
-import type { Epoch, Generation, Term } from '../../lib/protocol/ids.js'
-import type { Manifest } from '../../lib/protocol/manifest.js'
-import { ExpiringMap } from './memory-expiring-map.js'
 import { MemoryServer } from './memory-server.js'
 import type { VirtualTime } from './memory-time.js'
 import type { MemoryWire } from './memory-wire.js'
 
-/** A job's record. */
-export interface JobMeta {
-  jobId: string
-  status: JobStatus
-  reason: string
-  createdAt: number
-  term: Term
-  generation: Generation
-  epoch: Epoch
-  graph: string
-  latest: Epoch | undefined
-  completed: number
-  failed: number
-  cancel: boolean
-  /** Kept checkpoints, newest first; and those that earlier lives have left. */
-  kept: readonly Epoch[]
-  retained: readonly Epoch[]
-  ended: 'no' | 'kept' | 'retained' | 'kept-expires' | 'expires'
-  fresh: boolean
-}
-
-export interface StoredPart {
-  readonly digest: string
-  readonly chunks: Map<number, Uint8Array>
-}
-
 /** Whether the server takes writes of any kind, of those that free memory only, or nothing at all. */
 export type MemoryRedisMode = 'ok' | 'oom' | 'readonly' | 'loading'
-
-/** What a request needs of the server; steps of the job store write even when memory is full (RL5). */
-export type Needs = 'an answer' | 'data' | 'writing' | 'memory'
 
 /** What the server says to requests that it does not serve, by its mode. */
 const refusals: {
@@ -71,36 +40,31 @@ export interface MemoryRedisBackup {
   readonly listed: ReadonlyMap<string, number>
 }
 
-export class MemoryRedis {
-  readonly metas: ExpiringMap<JobMeta>
-  readonly leases: ExpiringMap<string>
-  readonly manifests: ExpiringMap<Manifest>
-  readonly completed: ExpiringMap<readonly Epoch[]>
-  readonly histories: ExpiringMap<readonly HistoryEntry[]>
-  readonly parts: ExpiringMap<StoredPart>
-  /** Jobs that are listed, and until when; `Infinity`: a record that is missing was lost. */
-  readonly listed = new Map<string, number>()
+const names: DataNames = {
+  manifest: keys.manifestKey,
+  part: keys.partKey,
+  meta: keys.metaKey,
+  lease: keys.leaseKey,
+  completed: keys.completedKey,
+  history: keys.historyKey,
+}
+
+/** A job id is random, so that not even a server that forgot it gives it out twice. */
+const jobIds = (): (() => string) => {
+  let given = 0
+  return () => {
+    given += 1
+    return `job-id-${given}`
+  }
+}
+
+export class MemoryRedis extends JobData {
   /** Whether it runs, for the wires to it. */
   readonly server = new MemoryServer()
   #mode: MemoryRedisMode = 'ok'
-  #jobIds = 0
 
-  constructor(readonly time: VirtualTime) {
-    this.metas = new ExpiringMap(time, keys.metaKey, meta => ({ ...meta }))
-    this.leases = new ExpiringMap(time, keys.leaseKey)
-    this.manifests = new ExpiringMap(time)
-    this.completed = new ExpiringMap(time, keys.completedKey)
-    this.histories = new ExpiringMap(time, keys.historyKey)
-    this.parts = new ExpiringMap(time, undefined, part => ({
-      ...part,
-      chunks: new Map(part.chunks),
-    }))
-  }
-
-  /** A job id is random, so that not even a server that forgot it gives it out twice. */
-  newJobId(): string {
-    this.#jobIds += 1
-    return `job-id-${this.#jobIds}`
+  constructor(override readonly time: VirtualTime) {
+    super(time, jobIds(), names)
   }
 
   /** While it is down, nothing reaches it: every request has an unknown outcome. */

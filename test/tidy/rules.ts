@@ -44,6 +44,9 @@ export const table: readonly Row[] = [
   adapter('lib/adapters/nats', ['nats']),
   // Records from the store are decoded by io-ts; tokens of a claim come from node:crypto.
   adapter('lib/adapters/redis', ['ioredis', 'io-ts', 'node:'], ['lib/adapters/digest.ts']),
+  // The digest of what is stored, and codecs for what comes back.
+  adapter('lib/adapters/fs', ['io-ts', 'node:'], ['lib/adapters/digest.ts']),
+  adapter('lib/adapters/memory', ['io-ts', 'node:'], ['lib/adapters/digest.ts']),
   // Child processes and files are what these are for.
   adapter('lib/adapters/servers', ['node:']),
   adapter('lib/adapters/node', ['node:']),
@@ -51,7 +54,8 @@ export const table: readonly Row[] = [
   // What several stores share.
   { at: 'lib/adapters/digest.ts', files: [], packages: ['node:'] },
   { at: 'actors', files: allButAdapters, packages: ['fp-ts', 'io-ts'] },
-  // The composition root, and the entry of the one thread that it starts.
+  // The composition root, in two parts, and the entry of the one thread that it starts.
+  { at: 'actors/stores.ts', files: ['lib'], packages: ['fp-ts', 'node:'] },
   { at: 'actors/deploy.ts', files: ['lib', 'actors'], packages: ['fp-ts', 'io-ts', 'node:'] },
   { at: 'actors/heartbeat-thread.ts', files: ['lib'], packages: ['fp-ts', 'io-ts', 'node:'] },
   // Public options of the embedded servers are the adapter's own, by type.
@@ -164,6 +168,7 @@ const scheduled = (path: string): boolean =>
 
 const processOwners: readonly string[] = [
   'actors/deploy.ts',
+  'actors/stores.ts',
   'actors/heartbeat-thread.ts',
   'actors/import-file.ts',
   'actors/load-configuration.ts',

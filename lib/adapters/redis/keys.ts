@@ -6,7 +6,8 @@
  * Invariants
  *   RK1. Names from users enter a key only through `token`, which has no `:`, `{`, `}`, `*` or line break:
  *       two jobs never share a key and no key can be read as another kind.
- *   RK2. `sluice:jobs` is the only key that belongs to no job; its members are data, never patterns.
+ *   RK2. `sluice:jobs` and `sluice:identity` are the only keys that belong to no job; what is in them is
+ *       data, never a pattern.
  */
 import { token } from '../../protocol/names.js'
 
@@ -38,3 +39,6 @@ export const partKey = (
   job: string,
   part: { readonly generation: number; readonly epoch: number; readonly subtask: string },
 ): string => key(job, `part:${part.generation}:${part.epoch}:${token(part.subtask)}`)
+
+/** String: what this Redis is known by to others that keep things for it. Made when it is first asked. */
+export const identityKey = 'sluice:identity'

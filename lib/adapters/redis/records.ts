@@ -133,6 +133,7 @@ export const manifestJson = (manifest: Manifest): string =>
       ...(part.bases === undefined ? {} : { bases: part.bases.map(storedFields) }),
     })),
     final: manifest.final,
+    backend: manifest.backend,
     origin: manifest.origin,
   })
 

@@ -1,6 +1,6 @@
 /** Counts numbers that are made in the process itself, as fast as they are wanted. */
 import { iterable } from 'sluice'
-import { checkpoint, countingJob, counts, parallelism, sink } from './counting.js'
+import { checkpoint, countingJob, counts, parallelism, sink, stateBackend } from './counting.js'
 import { numberSetting } from './setting.js'
 
 const count = numberSetting('COUNT', 1_000)
@@ -16,3 +16,4 @@ export default countingJob()
   .to(counts, { parallelism })
   .into(sink)
   .checkpoint(checkpoint)
+  .stateBackend(stateBackend)

@@ -3,7 +3,7 @@
  * sequence it was counted, so that a record lost, doubled or counted out of order shows.
  */
 import * as t from 'io-ts'
-import { actor, jetstream, job } from 'sluice'
+import { actor, jetstream, job, type StateBackendOptions } from 'sluice'
 import { numberSetting, setting } from './setting.js'
 
 export const Input = t.type({ key: t.string, n: t.number })
@@ -68,3 +68,6 @@ export const checkpoint = {
   localRecovery: setting('LOCAL_RECOVERY', 'no') === 'yes',
   incremental: setting('INCREMENTAL', 'no') === 'yes',
 }
+export const stateBackend: StateBackendOptions = JSON.parse(
+  setting('BACKEND', '{ "type": "redis" }'),
+)

@@ -1,17 +1,21 @@
-/** Keys of one kind, as a Redis server keeps them. */
-import type { VirtualTime } from './memory-time.js'
+/** Values that may have a time to live. */
+
+/** A clock, in ms of whatever time its owner lives in. */
+export interface Clock {
+  readonly now: number
+}
 
 interface Entry<V> {
   readonly value: V
   expiresAt: number | undefined
 }
 
-/** A map whose entries may have a time to live, in ms of virtual time. */
+/** A map whose entries may have a time to live, in ms of its clock. */
 export class ExpiringMap<V> {
   readonly #entries = new Map<string, Entry<V>>()
 
   constructor(
-    private readonly time: VirtualTime,
+    private readonly time: Clock,
     /** What a real server calls the key. */
     private readonly nameOf: (key: string) => string = key => key,
     /** For values that change in place. */
