@@ -18,6 +18,7 @@ import { redisJobStore } from '../lib/adapters/redis/store.js'
 import { messageOf, SluiceError, type StreamError, streamError } from '../lib/errors.js'
 import { checkpointRulesOf } from '../lib/job/checkpoint-rules.js'
 import type { Plan } from '../lib/job/plan.js'
+import { restartOf } from '../lib/job/restart.js'
 import type { ControlBus } from '../lib/ports/control-bus.js'
 import type { EventLog } from '../lib/ports/event-log.js'
 import type { JobStore } from '../lib/ports/job-store.js'
@@ -25,7 +26,6 @@ import type { Digests, RecordCodec } from '../lib/ports/record-codec.js'
 import type { Scheduler } from '../lib/ports/scheduler.js'
 import type { CoordinatorSettings, CoordinatorState, Note } from '../lib/protocol/coordinator.js'
 import type { SubtaskId, WorkerId } from '../lib/protocol/ids.js'
-import { exponentialDelay, noRestart } from '../lib/protocol/retry.js'
 import {
   type Claimed,
   type ClaimPorts,
@@ -355,7 +355,7 @@ const settingsOf = (plan: Plan, term: number, jobId: string): CoordinatorSetting
     sources: new Set(plan.subtasks.filter(s => sourceIds.includes(s.chain)).map(s => s.id)),
     bounded: sources.every(c => isBounded(c.members[0])),
     ...checkpointRulesOf(checkpoint),
-    restart: checkpoint === undefined ? noRestart : defaultRestart,
+    restart: restartOf(plan.graph),
     heartbeatTimeoutMs: limits.heartbeatTimeoutMs,
     stallTimeoutMs: limits.stallTimeoutMs,
     deployTimeoutMs: 120_000,
@@ -368,14 +368,6 @@ const settingsOf = (plan: Plan, term: number, jobId: string): CoordinatorSetting
 const isBounded = (vertex: Plan['chains'][number]['members'][number] | undefined): boolean =>
   vertex?.type === 'source' &&
   (vertex.source.type === 'iterable-source' || vertex.source.end !== undefined)
-
-const defaultRestart = exponentialDelay({
-  initialMs: 1_000,
-  maxMs: 60_000,
-  multiplier: 1.5,
-  jitter: 0.1,
-  resetAfterMs: 3_600_000,
-})
 
 /** The store alone, for commands that only look or ask. */
 export const withStore = async <A>(

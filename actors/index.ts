@@ -9,6 +9,7 @@ import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
 import type { ServersOptions } from '../lib/adapters/servers/embedded.js'
 import { SluiceError, type StreamError } from '../lib/errors.js'
 import { probe, startEmbeddedServers } from './deploy.js'
+import { environmentWith } from './load-configuration.js'
 import { loadJob } from './load-job.js'
 import { type JobEvent, type RunningJob, Supervisor } from './supervisor.js'
 
@@ -62,6 +63,8 @@ export interface StartJobOptions {
   readonly jobFile: string
   readonly natsUrl: string
   readonly redisUrl: string
+  /** The configuration file. Default: what `SLUICE_CONFIG` names, or the one in the working directory. */
+  readonly config?: string
   /** Gives up the job's stored state and starts it from nothing. Default: false. */
   readonly fresh?: boolean
   /**
@@ -78,13 +81,22 @@ export interface StartJobOptions {
  * ran before goes on from its latest checkpoint. Rejects when the job file or a server cannot be used.
  */
 export const startJob = async (options: StartJobOptions): Promise<RunningJob> => {
-  const { jobFile, natsUrl, redisUrl, fresh = false, from, onEvent = () => {} } = options
-  const plan = await loadJob(jobFile)
+  const { jobFile, natsUrl, redisUrl, config, fresh = false, from, onEvent = () => {} } = options
+  const environment = environmentWith(config)
+  const plan = await loadJob(jobFile, environment)
   if (E.isLeft(plan)) throw new SluiceError(plan.left)
   const servers = { natsUrl, redisUrl }
   const usable = await probe(servers, plan.right.graph.durability)
   if (E.isLeft(usable)) throw new SluiceError(usable.left)
-  const supervisor = new Supervisor({ jobFile, plan: plan.right, servers, fresh, from, onEvent })
+  const supervisor = new Supervisor({
+    jobFile,
+    plan: plan.right,
+    servers,
+    environment,
+    fresh,
+    from,
+    onEvent,
+  })
   supervisor.start()
   return supervisor
 }

@@ -7,6 +7,7 @@ import { randomUUID } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import * as E from 'fp-ts/lib/Either.js'
 import * as t from 'io-ts'
+import type { Environment } from '../lib/job/environment.js'
 import type { Plan } from '../lib/job/plan.js'
 import type { WorkerId } from '../lib/protocol/ids.js'
 import type { Servers } from './deploy.js'
@@ -43,6 +44,8 @@ export interface SupervisorOptions {
   readonly jobFile: string
   readonly plan: Plan
   readonly servers: Servers
+  /** What every process is given, and so the same configuration. Default: this process's own. */
+  readonly environment?: Environment
   readonly fresh: boolean
   /** The checkpoint that a new job starts from. */
   readonly from?: string | undefined
@@ -137,7 +140,7 @@ export class Supervisor implements RunningJob {
   }
 
   private spawn(role: string): void {
-    const { jobFile, servers } = this.options
+    const { jobFile, servers, environment = process.env } = this.options
     const worker = role === coordinatorRole ? undefined : `${role}-${randomUUID().slice(0, 8)}`
     const args =
       worker === undefined ? ['coordinator', jobFile] : ['worker', jobFile, '--only', role]
@@ -145,7 +148,7 @@ export class Supervisor implements RunningJob {
     const child = fork(entry, args, {
       // Addresses may hold passwords: the environment shows them to nobody but the owner.
       env: {
-        ...process.env,
+        ...environment,
         NATS_URL: servers.natsUrl,
         REDIS_URL: servers.redisUrl,
         SLUICE_RUN: this.run,

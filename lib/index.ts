@@ -1,6 +1,7 @@
 /** The public API: everything that a job file needs. Importing it starts nothing. */
 
 export { job } from './job/builder.js'
+export type { Configuration, ConfiguredBackend } from './job/configuration-codec.js'
 export type {
   Actor,
   ActorOptions,
@@ -26,6 +27,7 @@ export type {
   AnySource,
   Durability,
   Edge,
+  Folders,
   Job,
   JobGraph,
   KeyOf,

@@ -5,7 +5,10 @@ import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import test from 'ava'
 import { exitCodes } from '../actors/ipc.js'
+import { Configuration } from '../lib/job/configuration-codec.js'
 import { defaultLimits } from '../lib/job/limits.js'
+import { restartDefaults } from '../lib/job/restart.js'
+import { checkpointDefaults } from '../lib/job/settings.js'
 import { projectFolder, sourceFiles } from './tidy/source.js'
 
 const read = (path: string): string => readFileSync(join(projectFolder, path), 'utf8')
@@ -96,6 +99,68 @@ test('the table of limits names all of them with their defaults', t => {
   t.deepEqual(Object.fromEntries(table), { ...defaultLimits })
 })
 
+/** Every row of the conformance suite. */
+const conformance = [
+  'async-snapshots',
+  'configuration',
+  'finished-sources',
+  'history',
+  'incremental',
+  'interval',
+  'iterations',
+  'local-recovery',
+  'manual-trigger',
+  'max-concurrent',
+  'min-pause',
+  'mode',
+  'notifications',
+  'num-retained',
+  'on-checkpoint-error',
+  'restart-strategies',
+  'retention',
+  'state-backends',
+  'timeout',
+]
+
+const options = rows(section('Every option, and Flink’s name for it')).slice(1)
+
+test('each option links to the test that holds it to its meaning, or says that there is none', t => {
+  const cells = options.map(cells => cells.at(-1) ?? '')
+  const named = cells.map(cell => /^(?:\[|not yet \()([a-z-]+)[\])]/.exec(cell)?.[1] ?? cell)
+  t.deepEqual([...new Set(named)].sort(), conformance)
+  for (const name of conformance) {
+    const path = `test/conformance/${name}.test.ts`
+    const right = existsSync(join(projectFolder, path)) ? `[${name}](${path})` : `not yet (${name})`
+    const wrong = cells.filter((cell, index) => named[index] === name && cell !== right)
+    t.deepEqual(wrong, [], `write ${right}`)
+  }
+})
+
+test('the tables of options name all of checkpointing and restarts with their defaults', t => {
+  const defaults = new Map(
+    options.flatMap(([name = '', value = '']) =>
+      name.startsWith('checkpoint.') ? [[name.slice(11), value.replaceAll(' ', '')]] : [],
+    ),
+  )
+  const expected = Object.entries({ intervalMs: 'off', ...checkpointDefaults })
+  t.deepEqual([...defaults].sort(), expected.map(([name, value]) => [name, String(value)]).sort())
+  const restarts = rows(section('Restarts')).slice(1)
+  t.deepEqual(
+    restarts.map(([type]) => type?.replaceAll("'", '')),
+    Object.keys(restartDefaults),
+  )
+  for (const [index, own] of Object.values(restartDefaults).entries()) {
+    const said = restarts[index]?.[1]?.replaceAll(/(\d) (\d)/g, '$1$2') ?? ''
+    for (const [name, value] of Object.entries(own)) t.true(said.includes(`${name} ${value}`), name)
+  }
+})
+
+test('the configuration that the README shows is right', t => {
+  const shown = blocks(section('Configuration'), 'json')
+  t.is(shown.length, 1)
+  for (const text of shown) t.is(Configuration.decode(JSON.parse(text))._tag, 'Right')
+})
+
 test('the table of exit codes names all of them', t => {
   const named = rows(section('Command line')).filter(([code]) => /^\d+$/.test(code ?? ''))
   t.deepEqual(
@@ -110,7 +175,7 @@ const help = async (...args: readonly string[]): Promise<string> =>
 test('the table of commands names all of them with their options', async t => {
   const commands = [...(await help()).matchAll(/^ {2}([a-z]+) \[options\]/gm)].map(m => m[1] ?? '')
   t.true(commands.length >= 6)
-  const common = ['--help', '--json', '--verbose']
+  const common = ['--help', '--json', '--verbose', '--config']
   for (const command of commands) {
     const options = [...(await help(command)).matchAll(/^ {2}(?:-\w, )?(--[a-z-]+)/gm)].map(
       m => m[1] ?? '',

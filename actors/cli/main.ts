@@ -1,9 +1,13 @@
 #!/usr/bin/env node
 /** The `sluice` command. */
 import { Command, InvalidArgumentError, Option } from 'commander'
+import * as E from 'fp-ts/lib/Either.js'
+import { defaultServers } from '../../lib/job/configuration.js'
 import type { Servers } from '../deploy.js'
 import { exitCodes } from '../ipc.js'
+import { configVariable, loadConfiguration } from '../load-configuration.js'
 import { checkpointsCommand } from './checkpoints.js'
+import { configCommand } from './config.js'
 import { type Beginning, devCommand, upCommand } from './jobs.js'
 import { makePrinter, type Printer } from './output.js'
 import { cancelCommand, checkpointCommand, statusCommand } from './questions.js'
@@ -12,6 +16,7 @@ import { coordinatorCommand, workerCommand } from './roles.js'
 interface Common {
   readonly json?: boolean
   readonly verbose?: boolean
+  readonly config?: string
 }
 interface Addresses {
   readonly nats: string
@@ -24,10 +29,10 @@ interface Begin {
 
 const nats = new Option('--nats <url>', 'where NATS is')
   .env('NATS_URL')
-  .default('nats://127.0.0.1:4222')
+  .default(defaultServers.natsUrl)
 const redis = new Option('--redis <url>', 'where Redis is')
   .env('REDIS_URL')
-  .default('redis://127.0.0.1:6379')
+  .default(defaultServers.redisUrl)
 const fresh = new Option(
   '--fresh',
   "give up the job's stored state and start from nothing",
@@ -64,6 +69,36 @@ const command = (name: string, description: string): Command =>
     .description(description)
     .option('--json', 'print one JSON object a line')
     .option('--verbose', 'say more')
+    .addOption(new Option('--config <file>', 'configuration file').env(configVariable))
+
+/** Where servers are that neither the command line nor the environment names. */
+const useConfiguredServers = async (command: Command): Promise<void> => {
+  const options = command.opts<Common>()
+  // For all that this process starts, too.
+  if (options.config !== undefined) process.env[configVariable] = options.config
+  // Whoever started this process has decided already.
+  if (process.send !== undefined) return
+  const open = command.options.filter(option => {
+    const name = option.attributeName()
+    if (name !== 'nats' && name !== 'redis') return false
+    const value: unknown = command.getOptionValue(name)
+    // An empty variable says nothing.
+    return value === undefined || value === '' || command.getOptionValueSource(name) === 'default'
+  })
+  if (open.length === 0) return
+  const layers = await loadConfiguration()
+  if (E.isLeft(layers)) {
+    printerOf(options).error(layers.left)
+    process.exit(exitCodes.invalid)
+  }
+  const { natsUrl, redisUrl } = layers.right.file?.values ?? {}
+  for (const option of open) {
+    const name = option.attributeName()
+    const url: unknown = (name === 'nats' ? natsUrl : redisUrl) ?? option.defaultValue
+    if (url !== undefined) command.setOptionValueWithSource(name, url, 'config')
+  }
+}
+program.hook('preAction', (_, command) => useConfiguredServers(command))
 
 /** Sockets and threads that are still closing must not hold an ended command. */
 const exit = async (code: Promise<number>): Promise<void> => {
@@ -152,5 +187,9 @@ command('cancel <job>', 'end a job for good')
     const { redis: redisUrl, nats: natsUrl, timeoutMs } = options
     return exit(cancelCommand(job, { redisUrl, natsUrl, timeoutMs }, printerOf(options)))
   })
+
+command('config [job]', 'show the settings of a job, or of all, and where each comes from').action(
+  (job: string | undefined, options: Common) => exit(configCommand(job, printerOf(options))),
+)
 
 await program.parseAsync()

@@ -44,7 +44,7 @@ export const job = (name: string, options: JobOptions = {}): NewJob => {
       edges: [],
       maxParallelism: given.maxParallelism ?? 128,
       checkpoint: undefined,
-      settings: Object.freeze({}),
+      settings: Object.freeze(isRecord(given.limits) ? { limits: defined(given.limits) } : {}),
       durability: given.durability ?? 'process-crash',
       mailboxStorage: given.mailboxStorage ?? 'memory',
       limits: limitsOf(given.limits),
@@ -226,12 +226,14 @@ const checkpoint = (at: Position, options: unknown): Position => {
 
 const restart = (at: Position, options: unknown): Position => {
   const noting = saidOnce(at, 'restart', options)
-  return isRestartOptions(options) ? withSetting(noting, { restart: options }) : noting
+  const said = isRecord(options) ? defined(options) : options
+  return isRestartOptions(said) ? withSetting(noting, { restart: said }) : noting
 }
 
 const stateBackend = (at: Position, options: unknown): Position => {
   const noting = saidOnce(at, 'stateBackend', options)
-  return isStateBackendOptions(options) ? withSetting(noting, { stateBackend: options }) : noting
+  const said = isRecord(options) ? defined(options) : options
+  return isStateBackendOptions(said) ? withSetting(noting, { stateBackend: said }) : noting
 }
 
 const withSetting = (at: Position, said: JobSettings): Position => ({
@@ -312,11 +314,14 @@ const optionProblems = (
   return [{ path, expected: 'an object of options', found: describe(options), next }]
 }
 
-const limitsOf = (given: unknown): Limits => {
-  if (!isRecord(given)) return Object.freeze({ ...defaultLimits })
-  const set = Object.entries(given).filter(([, value]) => value !== undefined)
-  return Object.freeze({ ...defaultLimits, ...Object.fromEntries(set) })
-}
+const limitsOf = (given: unknown): Limits =>
+  Object.freeze({ ...defaultLimits, ...(isRecord(given) ? defined(given) : {}) })
+
+/** What was said: an option that is undefined was not. */
+const defined = (options: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
+  Object.freeze(
+    Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)),
+  )
 
 const frozen = (graph: JobGraph): JobGraph =>
   Object.freeze({

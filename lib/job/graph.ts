@@ -70,6 +70,13 @@ export type KeyOf = (record: unknown) => Key
  */
 export type Durability = 'strict' | 'process-crash' | 'none'
 
+/** Where a job's files go. Absolute paths. */
+export interface Folders {
+  /** Copies of snapshots for local recovery, on each machine its own. */
+  readonly localRecovery?: readonly string[]
+  readonly savepoints?: string
+}
+
 /** The dataflow of one job as plain, frozen data. */
 export interface JobGraph {
   readonly name: string
@@ -78,8 +85,10 @@ export interface JobGraph {
   /** Number of key groups, fixed for the state's life. */
   readonly maxParallelism: number
   readonly checkpoint: CheckpointConfig | undefined
-  /** What the job's code said, before defaults and what was configured for all jobs. */
+  /** What the job's code said, and once it is configured what was said for all jobs; no defaults. */
   readonly settings: JobSettings
+  /** Folders that are configured for all jobs. */
+  readonly folders?: Folders
   readonly durability: Durability
   /** Storage of the mailboxes. */
   readonly mailboxStorage: 'memory' | 'file'

@@ -54,7 +54,7 @@ export const unknownOptions = (
   Object.keys(value)
     .filter(name => !known.includes(name))
     .map(name => {
-      const meant = known.find(other => alike(other, name))
+      const meant = meantBy(name, known)
       return {
         path: `${path}.${plainName.test(name) ? name : quote(name)}`,
         expected: `one of ${known.join(', ')}`,
@@ -62,6 +62,10 @@ export const unknownOptions = (
         next: meant === undefined ? 'Remove it.' : `Did you mean ${meant}?`,
       }
     })
+
+/** The known name that a misspelt one may stand for. */
+export const meantBy = (name: string, known: readonly string[]): string | undefined =>
+  known.find(other => alike(other, name))
 
 const plainName = /^[A-Za-z][A-Za-z0-9]{0,40}$/
 

@@ -1,6 +1,9 @@
 /** What is right in a job's settings, field by field. */
+import { defaultLimits, type Limits } from './limits.js'
 import type { Problem } from './problem.js'
+import { restartDefaults } from './restart.js'
 import {
+  type FieldRules,
   fields,
   integer,
   isRecord,
@@ -14,7 +17,13 @@ import {
   trueOrFalse,
 } from './rules.js'
 
-const checkpointFields = fields({
+const mebibyte = 1024 * 1024
+
+/** Where a limit has an upper bound of its own. */
+const limitBounds: Partial<Limits> = { chunkBytesMax: mebibyte, frameBytesMax: mebibyte / 2 }
+
+/** What is right in each option of checkpointing. */
+export const checkpointRules = {
   intervalMs: milliseconds(10),
   mode: oneOf('exactly-once', 'at-least-once'),
   timeoutMs: milliseconds(10),
@@ -28,7 +37,9 @@ const checkpointFields = fields({
   incremental: trueOrFalse,
   localRecovery: trueOrFalse,
   force: trueOrFalse,
-})
+} as const satisfies FieldRules
+
+const checkpointFields = fields(checkpointRules)
 
 /** Checkpointing with its defaults filled in. */
 export const checkpointRule: Rule = (path, value) => [
@@ -50,48 +61,81 @@ const pauseProblems = (path: string, value: unknown): readonly Problem[] => {
   )
 }
 
-/** An object whose `type` says which fields it has. */
-const byType =
-  (kinds: Readonly<Record<string, Rule>>): Rule =>
-  (path, value) => {
+/** What is right in each option of a restart strategy, by its type. */
+export const restartRules = {
+  none: {},
+  'fixed-delay': { attempts: integer(0), delayMs: milliseconds(0) },
+  'failure-rate': {
+    maxFailures: integer(1),
+    perMs: milliseconds(1),
+    delayMs: milliseconds(0),
+  },
+  'exponential-delay': {
+    initialMs: milliseconds(1),
+    maxMs: milliseconds(1),
+    multiplier: number('a number above 1', value => value > 1),
+    jitter: number('a number from 0 to 1', value => value >= 0 && value <= 1),
+    resetAfterMs: milliseconds(1),
+    attempts: integer(0),
+  },
+} as const satisfies Readonly<Record<string, FieldRules>>
+
+/** What is right in each option of a state backend, by its type. */
+export const stateBackendRules = {
+  memory: { stateBytesMax: integer(1) },
+  fs: { folder: nonEmptyText('the path of a folder', 'Name a folder that every process sees.') },
+  redis: {},
+} as const satisfies Readonly<Record<string, FieldRules>>
+
+/** What is right in each limit of a job. */
+export const limitRules: FieldRules = Object.fromEntries(
+  Object.keys(defaultLimits).map(limit => {
+    const bound = Object.entries(limitBounds).find(([bounded]) => bounded === limit)?.[1]
+    return [limit, limit.endsWith('Ms') ? milliseconds(1) : integer(1, bound)]
+  }),
+)
+
+/** An object whose `type` says which fields it has; `needed` are those that it must have. */
+const byType = (
+  kinds: Readonly<Record<string, FieldRules>>,
+  needed: readonly string[] = [],
+): Rule => {
+  const rules = Object.entries(kinds).map(([type, own]): readonly [string, Rule] => {
+    const each = Object.entries(own).map(([name, rule]) => [
+      name,
+      needed.includes(name) ? rule : optional(rule),
+    ])
+    return [type, fields({ type: oneOf(type), ...Object.fromEntries(each) })]
+  })
+  return (path, value) => {
     if (!isRecord(value))
       return problem(path, 'an object', value, 'Pass the options by name, in braces.')
-    const wrong = oneOf(...Object.keys(kinds))(`${path}.type`, value.type)
-    const rule = typeof value.type === 'string' ? kinds[value.type] : undefined
-    return wrong.length > 0 || rule === undefined ? wrong : rule(path, value)
+    const rule = rules.find(([type]) => type === value.type)?.[1]
+    return rule === undefined
+      ? oneOf(...Object.keys(kinds))(`${path}.type`, value.type)
+      : rule(path, value)
   }
+}
+
+const restartFields = byType(restartRules)
 
 /** What follows a failure. */
-export const restartRule: Rule = byType({
-  none: fields({ type: oneOf('none') }),
-  'fixed-delay': fields({
-    type: oneOf('fixed-delay'),
-    attempts: optional(integer(0)),
-    delayMs: optional(milliseconds(0)),
-  }),
-  'failure-rate': fields({
-    type: oneOf('failure-rate'),
-    maxFailures: optional(integer(1)),
-    perMs: optional(milliseconds(1)),
-    delayMs: optional(milliseconds(0)),
-  }),
-  'exponential-delay': fields({
-    type: oneOf('exponential-delay'),
-    initialMs: optional(milliseconds(1)),
-    maxMs: optional(milliseconds(1)),
-    multiplier: optional(number('a number above 1', value => value > 1)),
-    jitter: optional(number('a number from 0 to 1', value => value >= 0 && value <= 1)),
-    resetAfterMs: optional(milliseconds(1)),
-    attempts: optional(integer(0)),
-  }),
-})
+export const restartRule: Rule = (path, value) => [
+  ...restartFields(path, value),
+  ...delayProblems(path, value),
+]
+
+/** The first delay is not above the last, defaults included. */
+const delayProblems = (path: string, value: unknown): readonly Problem[] => {
+  if (!isRecord(value) || value.type !== 'exponential-delay') return []
+  const { initialMs, maxMs } = { ...restartDefaults['exponential-delay'], ...value }
+  if (typeof initialMs !== 'number' || typeof maxMs !== 'number' || maxMs >= initialMs) return []
+  const expected = `at least initialMs (${initialMs})`
+  return problem(`${path}.maxMs`, expected, maxMs, 'Say both, the smaller one as initialMs.')
+}
 
 /** Where snapshots are kept. */
-export const stateBackendRule: Rule = byType({
-  memory: fields({ type: oneOf('memory'), stateBytesMax: optional(integer(1)) }),
-  fs: fields({
-    type: oneOf('fs'),
-    folder: nonEmptyText('the path of a folder', 'Name a folder that every process sees.'),
-  }),
-  redis: fields({ type: oneOf('redis') }),
-})
+export const stateBackendRule: Rule = byType(stateBackendRules, ['folder'])
+
+/** The limits of a job. */
+export const limitsRule: Rule = fields(limitRules)

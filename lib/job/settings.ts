@@ -4,6 +4,7 @@
  *
  * Names in parentheses are Flink's.
  */
+import type { Limits } from './limits.js'
 
 /**
  * What becomes of a job's completed checkpoints when it ends for good (externalized checkpoints).
@@ -98,11 +99,12 @@ export type StateBackendOptions =
   | { readonly type: 'fs'; readonly folder: string }
   | { readonly type: 'redis' }
 
-/** What a job says of all this in its own code. */
+/** What was said of all this: by a job in its own code, and then by what is configured for all jobs. */
 export interface JobSettings {
   readonly checkpoint?: CheckpointOptions
   readonly restart?: RestartOptions
   readonly stateBackend?: StateBackendOptions
+  readonly limits?: Partial<Limits>
 }
 
 /** Checkpointing where nothing was said but the interval. */

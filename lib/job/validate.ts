@@ -9,19 +9,10 @@ import { maxParallelismMax } from '../protocol/key-group.js'
 import { streamNameCharsMax, token } from '../protocol/names.js'
 import { definitionProblems } from './definition-rules.js'
 import type { JobGraph, Vertex } from './graph.js'
-import { defaultLimits, type Limits } from './limits.js'
+import type { Limits } from './limits.js'
 import { describe, type Problem, quote } from './problem.js'
-import {
-  fields,
-  integer,
-  milliseconds,
-  name,
-  oneOf,
-  optional,
-  problem,
-  type Rule,
-} from './rules.js'
-import { checkpointRule, restartRule, stateBackendRule } from './settings-rules.js'
+import { integer, name, oneOf, optional, problem } from './rules.js'
+import { checkpointRule, limitsRule, restartRule, stateBackendRule } from './settings-rules.js'
 import { labelOf, structureProblems } from './structure.js'
 
 /** Answers all problems of a graph, or the graph itself if it has none. */
@@ -50,20 +41,6 @@ const settingsProblems = (graph: JobGraph): readonly Problem[] => [
   ...limitsRule('limits', graph.limits),
   ...limitPairs.flatMap(pair => pairProblems(graph.limits, pair)),
 ]
-
-const mebibyte = 1024 * 1024
-
-/** Where a limit has an upper bound of its own. */
-const limitBounds: Partial<Limits> = { chunkBytesMax: mebibyte, frameBytesMax: mebibyte / 2 }
-
-const limitsRule: Rule = fields(
-  Object.fromEntries(
-    Object.keys(defaultLimits).map(limit => {
-      const bound = Object.entries(limitBounds).find(([bounded]) => bounded === limit)?.[1]
-      return [limit, limit.endsWith('Ms') ? milliseconds(1) : integer(1, bound)]
-    }),
-  ),
-)
 
 interface LimitPair {
   readonly larger: keyof Limits

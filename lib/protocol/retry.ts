@@ -11,6 +11,10 @@
  *   R4. No more than `attemptsMax` restarts are granted, in fixed-delay for the job's life, in
  *       exponential-delay since it last started anew.
  *   R5. Giving up is final.
+ *   R6. Failure-rate restarts while no more than `maxFailures` failures lie within `perMs`, the one
+ *       that it answers among them. One that is exactly `perMs` old still lies within.
+ *
+ * What is remembered dies with the coordinator: its successor counts from nothing.
  */
 import { invariant } from '../invariant.js'
 
@@ -34,10 +38,20 @@ export interface FixedDelayOptions {
   readonly attemptsMax: number
 }
 
+/** The same delay, as long as failures are rare. */
+export interface FailureRateOptions {
+  readonly delayMs: number
+  /** So many failures may lie within `perMs`; at least 1. */
+  readonly maxFailures: number
+  /** Length of the sliding window. */
+  readonly perMs: number
+}
+
 /** When a failed job is restarted. */
 export type RestartStrategy =
   | { readonly type: 'none' }
   | (FixedDelayOptions & { readonly type: 'fixed-delay' })
+  | (FailureRateOptions & { readonly type: 'failure-rate' })
   | (ExponentialDelayOptions & { readonly type: 'exponential-delay' })
 
 /** What a strategy remembers of a job's failures. */
@@ -46,8 +60,10 @@ export type Retry =
   | {
       readonly type: 'restarted'
       readonly strategy: RestartStrategy
-      /** Restarts granted since the strategy last started anew. */
+      /** Restarts granted that still count against the strategy's limit. */
       readonly attempts: number
+      /** In failure-rate: the failures that they answered, oldest first. */
+      readonly failedAt: readonly number[]
       /** When the last restart takes place. */
       readonly restartAt: number
     }
@@ -75,6 +91,13 @@ export const fixedDelay = (options: FixedDelayOptions): RestartStrategy => {
   return { type: 'fixed-delay', ...options }
 }
 
+/** Restarts after the same delay, unless failures come too fast. */
+export const failureRate = (options: FailureRateOptions): RestartStrategy => {
+  const { delayMs, maxFailures, perMs } = options
+  invariant(delayMs >= 0 && maxFailures >= 1 && perMs > 0, 'R6', JSON.stringify(options))
+  return { type: 'failure-rate', ...options }
+}
+
 /**
  * Restarts at growing distances, with jitter so that jobs which fell together do not rise together.
  */
@@ -97,7 +120,8 @@ export const step = (state: Retry, event: RetryEvent): readonly [Retry, RetryDec
     return [state, { type: 'retry', delayMs: state.restartAt - event.now }]
   }
   const { strategy } = state
-  const attempts = attemptsOf(state, event.now)
+  const recent = recentFailures(state, event.now)
+  const attempts = strategy.type === 'failure-rate' ? recent.length : attemptsOf(state, event.now)
   if (attempts >= attemptsMaxOf(strategy)) {
     return [
       { type: 'gave-up', strategy, attempts },
@@ -105,13 +129,24 @@ export const step = (state: Retry, event: RetryEvent): readonly [Retry, RetryDec
     ]
   }
   const delayMs = delayOf(strategy, attempts, event.random)
+  const restartAt = event.now + delayMs
+  const failedAt = strategy.type === 'failure-rate' ? [...recent, event.now] : []
   return [
-    { type: 'restarted', strategy, attempts: attempts + 1, restartAt: event.now + delayMs },
+    { type: 'restarted', strategy, attempts: attempts + 1, failedAt, restartAt },
     { type: 'retry', delayMs },
   ]
 }
 
-const attemptsOf = (state: Exclude<Retry, { type: 'gave-up' }>, now: number): number => {
+type Undecided = Exclude<Retry, { type: 'gave-up' }>
+
+/** The answered failures that lie within the window of failure-rate. */
+const recentFailures = (state: Undecided, now: number): readonly number[] => {
+  if (state.type === 'healthy' || state.strategy.type !== 'failure-rate') return []
+  const { perMs } = state.strategy
+  return state.failedAt.filter(at => now - at <= perMs)
+}
+
+const attemptsOf = (state: Undecided, now: number): number => {
   if (state.type === 'healthy') return 0
   const { strategy, restartAt } = state
   const recovered =
@@ -119,12 +154,20 @@ const attemptsOf = (state: Exclude<Retry, { type: 'gave-up' }>, now: number): nu
   return recovered ? 0 : state.attempts
 }
 
-const attemptsMaxOf = (strategy: RestartStrategy): number =>
-  strategy.type === 'none' ? 0 : (strategy.attemptsMax ?? Number.POSITIVE_INFINITY)
+const attemptsMaxOf = (strategy: RestartStrategy): number => {
+  switch (strategy.type) {
+    case 'none':
+      return 0
+    case 'failure-rate':
+      return strategy.maxFailures
+    default:
+      return strategy.attemptsMax ?? Number.POSITIVE_INFINITY
+  }
+}
 
 const delayOf = (strategy: RestartStrategy, attempts: number, random: number): number => {
   if (strategy.type === 'none') return 0
-  if (strategy.type === 'fixed-delay') return strategy.delayMs
+  if (strategy.type !== 'exponential-delay') return strategy.delayMs
   const { initialMs, maxMs, multiplier, jitter } = strategy
   const delay = Math.min(maxMs, initialMs * multiplier ** attempts)
   const jittered = Math.round(delay + delay * jitter * (2 * random - 1))

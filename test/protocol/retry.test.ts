@@ -2,6 +2,8 @@ import test from 'ava'
 import { InvariantViolation } from '../../lib/invariant.js'
 import {
   exponentialDelay,
+  type FailureRateOptions,
+  failureRate,
   fixedDelay,
   initialRetry,
   noRestart,
@@ -10,7 +12,7 @@ import {
   type RetryDecision,
   step,
 } from '../../lib/protocol/retry.js'
-import { prng, seedFromEnvironment } from '../support/prng.js'
+import { type Prng, prng, seedFromEnvironment } from '../support/prng.js'
 
 const options = {
   initialMs: 1_000,
@@ -90,6 +92,7 @@ test('R2: failures while a restart is awaited merge into it', t => {
   for (const strategy of [
     exponentialDelay({ ...options, attemptsMax: 2 }),
     fixedDelay({ delayMs: 1_000, attemptsMax: 2 }),
+    failureRate({ delayMs: 1_000, maxFailures: 2, perMs: 60_000 }),
   ]) {
     const [first, decision] = decide(initialRetry(strategy), 0)
     t.deepEqual(decision, { type: 'retry', delayMs: 1_000 })
@@ -124,6 +127,74 @@ test('R4: no more than attemptsMax restarts are granted', t => {
 test('R4: fixed-delay counts for the job’s life', t => {
   const strategy = fixedDelay({ delayMs: 500, attemptsMax: 2 })
   t.deepEqual(delaysOf(strategy, 9, 10 ** 9), [500, 500, 'give up after 2'])
+})
+
+test('R6: failure-rate restarts while no more than maxFailures lie within perMs', t => {
+  const strategy = failureRate({ maxFailures: 2, perMs: 1_000, delayMs: 100 })
+  // Failures 0, 400 | 800 is the third within a second.
+  t.deepEqual(delaysOf(strategy, 9, 300), [100, 100, 'give up after 2'])
+  // Failures 0, 500, 1000: the first is exactly a second old.
+  t.deepEqual(delaysOf(strategy, 9, 400), [100, 100, 'give up after 2'])
+  // Failures 0, 501, 1002, …: never more than two within a second.
+  t.deepEqual(delaysOf(strategy, 5, 401), [100, 100, 100, 100, 100])
+})
+
+test('R6: options that make no sense are a defect', t => {
+  const right = { maxFailures: 1, perMs: 1_000, delayMs: 0 }
+  for (const broken of [{ maxFailures: 0 }, { perMs: 0 }, { delayMs: -1 }]) {
+    t.throws(() => failureRate({ ...right, ...broken }), { instanceOf: InvariantViolation })
+  }
+})
+
+/** Whether failure-rate restarts at each moment, worked out from all failures that ever counted. */
+const referenceOf = (
+  { maxFailures, perMs, delayMs }: FailureRateOptions,
+  moments: readonly number[],
+): readonly boolean[] => {
+  const counted: number[] = []
+  let over = false
+  return moments.map(now => {
+    const last = counted.at(-1)
+    const waits = last !== undefined && now < last + delayMs
+    if (over || waits) return !over
+    counted.push(now)
+    over = counted.filter(at => at >= now - perMs).length > maxFailures
+    return !over
+  })
+}
+
+const randomMoments = (random: Prng, stepMax: number): readonly number[] => {
+  let now = 0
+  return Array.from({ length: 40 }, () => {
+    now += random.below(stepMax)
+    return now
+  })
+}
+
+test('R6: failure-rate restarts exactly where counting all failures says so', t => {
+  const random = prng(seedFromEnvironment())
+  t.log(`seed ${random.seed}`)
+  let gaveUp = 0
+  let lived = 0
+  for (let round = 0; round < 2_000; round += 1) {
+    const rate = {
+      maxFailures: 1 + random.below(5),
+      perMs: 1 + random.below(60),
+      delayMs: random.below(20),
+    }
+    const moments = randomMoments(random, 1 + random.below(60))
+    let state = initialRetry(failureRate(rate))
+    const answers = moments.map(now => {
+      const [next, decision] = decide(state, now)
+      state = next
+      return decision.type === 'retry'
+    })
+    t.deepEqual(answers, referenceOf(rate, moments), JSON.stringify({ rate, moments }))
+    if (answers.includes(false)) gaveUp += 1
+    else lived += 1
+    if (state.type === 'restarted') t.true(state.failedAt.length <= rate.maxFailures)
+  }
+  t.true(gaveUp > 100 && lived > 100, `${gaveUp} gave up, ${lived} lived`)
 })
 
 test('R5: giving up is final', t => {

@@ -6,7 +6,12 @@ import * as t from 'io-ts'
 import { actor, type CheckpointNotice, iterable, jetstream } from '../../lib/index.js'
 import type { AnyActor, Edge, Job, Vertex } from '../../lib/job/graph.js'
 import { defaultLimits, type Limits } from '../../lib/job/limits.js'
-import { type CheckpointOptions, filledCheckpoint, type Retention } from '../../lib/job/settings.js'
+import {
+  type CheckpointOptions,
+  filledCheckpoint,
+  type RestartOptions,
+  type Retention,
+} from '../../lib/job/settings.js'
 import type { Prng } from '../support/prng.js'
 import { between, drawsAt, hashText, mix, pick, pickWeighted } from './draws.js'
 import { type Item, Item as ItemCodec, idOf, nothingSeen, Seen } from './record.js'
@@ -60,6 +65,8 @@ export interface Shape {
   /** Other options of checkpoints; none: what comes to nothing is put up with. */
   readonly checkpointing?: Partial<CheckpointOptions>
   readonly mailboxStorage: 'memory' | 'file'
+  /** Never one that gives up; undefined: growing delays, short ones. */
+  readonly restart?: RestartOptions | undefined
   /** Whether all sinks write into one stream. */
   readonly sinksShare: boolean
   readonly limits: Limits
@@ -105,6 +112,7 @@ export const drawShape = (seed: number): Shape => {
     incremental: drawsAt(seed, 'incremental').chance(0.4),
     checkpointing: drawCheckpointing(drawsAt(seed, 'checkpointing')),
     mailboxStorage: random.chance(0.8) ? 'memory' : 'file',
+    restart: drawRestart(drawsAt(seed, 'restart')),
     sinksShare: random.chance(0.3),
     limits: {
       ...defaultLimits,
@@ -139,6 +147,14 @@ const drawCheckpointing = (random: Prng): Partial<CheckpointOptions> => {
 const drawSnapshots = (seed: number): NonNullable<Shape['snapshots']> => {
   const random = drawsAt(seed, 'snapshots')
   return { localRecovery: random.chance(0.3), async: random.chance(0.9) }
+}
+
+const drawRestart = (random: Prng): RestartOptions | undefined => {
+  if (random.chance(0.6)) return undefined
+  const delayMs = pick(random, [5, 50, 150])
+  return random.chance(0.5)
+    ? { type: 'fixed-delay', attempts: 1_000_000, delayMs }
+    : { type: 'failure-rate', maxFailures: 1_000, perMs: 500, delayMs }
 }
 
 const drawSource = (random: Prng, node: number, bounded: boolean): SourceShape => {
@@ -309,7 +325,7 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
     }),
   )
   const { intervalMs, timeoutMs, mode, limits, mailboxStorage } = shape
-  const { incremental = false, checkpointing } = shape
+  const { incremental = false, checkpointing, restart } = shape
   const { retention = 'none', numRetained = 1 } = shape
   return {
     type: 'job',
@@ -324,7 +340,7 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
         ...checkpointing,
         ...shape.snapshots,
       }),
-      settings: {},
+      settings: restart === undefined ? {} : { restart },
       durability: 'process-crash',
       mailboxStorage,
       // A run that was kept knows nothing of limits that came later.

@@ -51,6 +51,13 @@ const interruptionMs = 5
 /** Of a process's own copies of its snapshots. */
 const damageShare = 0.2
 const encoder = new TextEncoder()
+const shortDelays = exponentialDelay({
+  initialMs: 10,
+  maxMs: 200,
+  multiplier: 1.5,
+  jitter: 0.1,
+  resetAfterMs: 1_000,
+})
 
 export class SimWorld {
   readonly job: JobWorld
@@ -84,13 +91,7 @@ export class SimWorld {
         const draws = drawsAt(seed, edge)
         return () => draws.next()
       },
-      restart: exponentialDelay({
-        initialMs: 10,
-        maxMs: 200,
-        multiplier: 1.5,
-        jitter: 0.1,
-        resetAfterMs: 1_000,
-      }),
+      ...(shape.restart === undefined ? { restart: shortDelays } : {}),
       leaseMs: 600,
       requestTimeoutMs: 200,
       respawnMs: 20,

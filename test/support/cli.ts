@@ -28,6 +28,8 @@ export interface CliOptions {
   /** Settings of the job file, without the prefix (see jobs/setting.ts). */
   readonly settings?: Readonly<Record<string, string | number>>
   readonly env?: Readonly<Record<string, string>>
+  /** The working directory. Default: that of the test. */
+  readonly folder?: string
 }
 
 /** One line of `--json`. */
@@ -79,6 +81,7 @@ export const startCli = (
 ): Cli => {
   const child = spawn(process.execPath, [entry, ...args], {
     env: environmentOf(options),
+    cwd: options.folder,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const cli = cliOf(child)

@@ -14,10 +14,11 @@ import type { StreamError } from '../../lib/errors.js'
 import { checkpointRulesOf } from '../../lib/job/checkpoint-rules.js'
 import type { Job } from '../../lib/job/graph.js'
 import { type Plan, plan } from '../../lib/job/plan.js'
+import { restartOf } from '../../lib/job/restart.js'
 import { validate } from '../../lib/job/validate.js'
 import type { Digests } from '../../lib/ports/record-codec.js'
 import type { CoordinatorSettings, EndStatus, Note } from '../../lib/protocol/coordinator.js'
-import { exponentialDelay, noRestart, type RestartStrategy } from '../../lib/protocol/retry.js'
+import { noRestart, type RestartStrategy } from '../../lib/protocol/retry.js'
 import { MemoryBroker } from './memory-broker.js'
 import { memoryCodec } from './memory-codec.js'
 import { MemoryPostOffice, memoryControlBus } from './memory-control-bus.js'
@@ -49,6 +50,7 @@ export interface WorldOptions {
   readonly readingMs?: number
   /** Where chance comes from, for each process and each of its ways. Default: one source for all. */
   readonly draws?: (edge: string) => () => number
+  /** In the place of what the job asks for, if it is checkpointed. */
   readonly restart?: RestartStrategy
   readonly leaseMs?: number
   /** A request without an answer for so long has an unknown outcome. */
@@ -75,14 +77,6 @@ const wordMs = 15_000
 /** What a process has of the world. */
 export type Connection = ReturnType<JobWorld['connect']>
 
-const restart = exponentialDelay({
-  initialMs: 1_000,
-  maxMs: 60_000,
-  multiplier: 1.5,
-  jitter: 0.1,
-  resetAfterMs: 3_600_000,
-})
-
 /** What a supervisor tries again by itself. */
 const isPassing = ({ type }: StreamError): boolean => type === 'timed-out' || type === 'unavailable'
 
@@ -91,7 +85,7 @@ const settingsOf = (
   of: Plan,
   term: number,
   jobId: string,
-  strategy: RestartStrategy,
+  strategy: RestartStrategy | undefined,
 ): CoordinatorSettings => {
   const { checkpoint, limits, maxParallelism } = of.graph
   const sources = of.chains.filter(chain => chain.members[0]?.type === 'source')
@@ -109,7 +103,10 @@ const settingsOf = (
     sources: new Set(of.subtasks.filter(s => ids.has(s.chain)).map(s => s.id)),
     bounded: isBounded,
     ...checkpointRulesOf(checkpoint),
-    restart: checkpoint === undefined ? noRestart : strategy,
+    restart:
+      checkpoint === undefined && strategy !== undefined
+        ? noRestart
+        : (strategy ?? restartOf(of.graph)),
     heartbeatTimeoutMs: limits.heartbeatTimeoutMs,
     stallTimeoutMs: limits.stallTimeoutMs,
     deployTimeoutMs: 120_000,
@@ -310,7 +307,7 @@ export class JobWorld {
       claim,
       run: 'run',
       leaseMs,
-      settings: settingsOf(of, claim.term, claim.jobId, this.#options.restart ?? restart),
+      settings: settingsOf(of, claim.term, claim.jobId, this.#options.restart),
       ports,
       onNote: note => {
         this.notes.push(note)

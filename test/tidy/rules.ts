@@ -67,11 +67,21 @@ export const table: readonly Row[] = [
     files: ['actors', ...allButAdapters],
     packages: ['fp-ts', 'io-ts', 'node:'],
   },
-  // It reads a user's file, TypeScript or not.
+  // They read users' files, TypeScript or not.
+  {
+    at: 'actors/import-file.ts',
+    files: ['actors', ...allButAdapters],
+    packages: ['fp-ts', 'node:', 'tsx/cjs/api', 'tsx/esm/api'],
+  },
   {
     at: 'actors/load-job.ts',
     files: ['actors', ...allButAdapters],
-    packages: ['fp-ts', 'node:', 'tsx/cjs/api', 'tsx/esm/api'],
+    packages: ['fp-ts', 'node:'],
+  },
+  {
+    at: 'actors/load-configuration.ts',
+    files: ['actors', ...allButAdapters],
+    packages: ['fp-ts', 'node:'],
   },
   {
     at: 'actors/cli',
@@ -155,6 +165,8 @@ const scheduled = (path: string): boolean =>
 const processOwners: readonly string[] = [
   'actors/deploy.ts',
   'actors/heartbeat-thread.ts',
+  'actors/import-file.ts',
+  'actors/load-configuration.ts',
   'actors/load-job.ts',
   'actors/supervisor.ts',
 ]
