@@ -8,6 +8,7 @@ import type { SnapshotStore } from '../lib/ports/job-store.js'
 import type { Digests, RecordCodec } from '../lib/ports/record-codec.js'
 import type { Scheduler } from '../lib/ports/scheduler.js'
 import type { Epoch, Generation } from '../lib/protocol/ids.js'
+import { chainOf } from '../lib/protocol/increment.js'
 import type { PartRef } from '../lib/protocol/manifest.js'
 import { encodeSnapshot, type SectionInput } from '../lib/state/snapshot.js'
 
@@ -18,6 +19,8 @@ export interface SnapshotJob {
   readonly generation: Generation
   readonly epoch: Epoch
   readonly sections: readonly SectionInput[]
+  /** What a snapshot of changes builds on; undefined: nothing, it is whole. */
+  readonly base: PartRef | undefined
   /** Set when nobody waits for the snapshot any more: it is given up. */
   readonly job: { readonly cancelled: boolean }
   readonly ports: {
@@ -36,7 +39,7 @@ const defaultTimeoutMs = 600_000
 export const writeSnapshot = async (
   snapshot: SnapshotJob,
 ): Promise<E.Either<StreamError, PartRef>> => {
-  const { plan, subtask, generation, epoch, ports } = snapshot
+  const { plan, subtask, generation, epoch, base, ports } = snapshot
   const chunks = await encoded(snapshot)
   if (E.isLeft(chunks)) return chunks
   const part: PartRef = {
@@ -46,6 +49,7 @@ export const writeSnapshot = async (
     digest: ports.digests.part(chunks.right),
     chunks: chunks.right.length,
     bytes: chunks.right.reduce((sum, chunk) => sum + chunk.byteLength, 0),
+    ...(base === undefined ? {} : { bases: chainOf(base) }),
   }
   // Long enough that no part of an attempt expires before the attempt itself does (P11).
   const ttlMs = 3 * (plan.graph.checkpoint?.timeoutMs ?? defaultTimeoutMs)

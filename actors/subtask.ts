@@ -30,7 +30,15 @@ import {
   parseSubtaskId,
 } from '../lib/protocol/addresses.js'
 import type { ChannelId, Epoch, Generation, SubtaskId } from '../lib/protocol/ids.js'
-import type { Manifest } from '../lib/protocol/manifest.js'
+import {
+  baseOf,
+  chainOf,
+  type Increments,
+  startIncrements,
+  withCompleted,
+  withPart,
+} from '../lib/protocol/increment.js'
+import type { Manifest, PartRef, StoredPart } from '../lib/protocol/manifest.js'
 import type { Decline, Report, SubtaskState } from '../lib/protocol/messages.js'
 import { SourcePosition } from '../lib/protocol/source-position.js'
 import { type CapturedState, KeyedStateStore } from '../lib/state/keyed-state.js'
@@ -40,6 +48,7 @@ import {
   type SectionInput,
   type Snapshot,
 } from '../lib/state/snapshot.js'
+import { mergeSnapshots } from '../lib/state/snapshot-merge.js'
 import { ChannelOut } from './channel-out.js'
 import { Gate } from './gate.js'
 import type { Head } from './head.js'
@@ -113,6 +122,7 @@ export class SubtaskActor {
   private reports: Report[] = []
   private declines: Decline[] = []
   private completed: Epoch
+  private increments: Increments
   private lastEpoch: Epoch
   /** Snapshots that are being encoded or written, oldest first: no more than may be pending. */
   private readonly encoding = new Map<Epoch, { cancelled: boolean }>()
@@ -136,6 +146,7 @@ export class SubtaskActor {
     this.subtask = foundSubtask
     this.lastEpoch = options.restore?.epoch ?? 0
     this.completed = this.lastEpoch
+    this.increments = startIncrements(options.plan.graph.limits.incrementalChainMax)
   }
 
   get state(): SubtaskState {
@@ -150,6 +161,10 @@ export class SubtaskActor {
       records: this.records,
       skipped: this.skipped,
     }
+  }
+
+  private get isIncremental(): boolean {
+    return this.options.plan.graph.checkpoint?.incremental ?? false
   }
 
   private get committed(): Epoch {
@@ -207,6 +222,9 @@ export class SubtaskActor {
   complete(epoch: Epoch): void {
     this.completed = epoch
     this.giveUp(each => each <= epoch)
+    this.increments = withCompleted(this.increments, epoch)
+    const upTo = this.increments.completed?.epoch ?? 0
+    for (const state of this.states.values()) state.forgetChanges(upTo)
     this.reports = this.reports.filter(r => r.part.epoch > epoch)
     this.declines = this.declines.filter(d => d.epoch > epoch)
     this.guard(() => {
@@ -250,9 +268,20 @@ export class SubtaskActor {
     const { plan, restore, ports } = this.options
     const part = restore?.parts.find(p => p.subtask === this.id)
     if (part === undefined) return E.right(undefined)
-    const chunks = await ports.snapshots.read(plan.job, part)()
-    if (E.isLeft(chunks)) return chunks
-    return decodeSnapshot(chunks.right, bytes => ports.codec.deserialize(bytes), {
+    const chain: Snapshot[] = []
+    for (const one of chainOf(part)) {
+      const chunks = await ports.snapshots.read(plan.job, one)()
+      if (E.isLeft(chunks)) return chunks
+      const snapshot = this.decode(one, chunks.right)
+      if (E.isLeft(snapshot)) return snapshot
+      chain.push(snapshot.right)
+    }
+    return mergeSnapshots(chain)
+  }
+
+  private decode(part: StoredPart, chunks: readonly Uint8Array[]): E.Either<StreamError, Snapshot> {
+    const { plan, ports } = this.options
+    return decodeSnapshot(chunks, bytes => ports.codec.deserialize(bytes), {
       job: plan.job,
       part,
       maxParallelism: plan.graph.maxParallelism,
@@ -269,6 +298,7 @@ export class SubtaskActor {
       if (vertex.type !== 'operator' || vertex.actor.state === undefined) continue
       const state = new KeyedStateStore<unknown>({
         operator: vertex.id,
+        tracksChanges: this.isIncremental,
         initial: vertex.actor.state.initial,
         keyGroups: this.subtask.keyGroups,
         freeze: this.options.freeze,
@@ -610,22 +640,22 @@ export class SubtaskActor {
     for (const out of this.outs.values()) out.barrier(epoch, final, triggeredAt)
     for (const output of this.outputs.values()) output.prepare(epoch)
     const captured: CapturedState<unknown>[] = []
-    const sections = this.capture(captured)
+    // What keeps nothing by key has nothing to leave out.
+    const base = this.isIncremental && this.states.size > 0 ? baseOf(this.increments) : undefined
+    const sections = this.capture(captured, epoch, base)
     const capturedAt = scheduler.now()
     const job = this.beginEncoding(epoch)
-    void writeSnapshot({ ...this.options, subtask: this.subtask, epoch, sections, job })
+    void writeSnapshot({ ...this.options, subtask: this.subtask, epoch, sections, base, job })
       .then(part => {
         if (this.disposed || job.cancelled) return
         this.encoding.delete(epoch)
         const asyncMs = scheduler.now() - capturedAt
         if (E.isLeft(part)) this.declines.push({ epoch, reason: part.left.message })
-        else
-          this.reports.push({
-            part: part.right,
-            alignmentMs,
-            syncMs: capturedAt - startedAt,
-            asyncMs,
-          })
+        else {
+          const syncMs = capturedAt - startedAt
+          this.reports.push({ part: part.right, alignmentMs, syncMs, asyncMs })
+          this.increments = withPart(this.increments, part.right)
+        }
         this.options.onChange()
       })
       .catch((thrown: unknown) => this.fail(errorOf(thrown), false))
@@ -660,7 +690,11 @@ export class SubtaskActor {
     }
   }
 
-  private capture(captured: CapturedState<unknown>[]): readonly SectionInput[] {
+  private capture(
+    captured: CapturedState<unknown>[],
+    epoch: Epoch,
+    base: PartRef | undefined,
+  ): readonly SectionInput[] {
     const sections: SectionInput[] = []
     for (const vertex of this.chain.members) {
       if (vertex.type === 'source') {
@@ -670,13 +704,15 @@ export class SubtaskActor {
       const state = this.states.get(vertex.id)
       if (vertex.type !== 'operator' || vertex.actor.state === undefined || state === undefined)
         continue
-      const capture = state.capture()
+      const capture =
+        base === undefined ? state.capture(epoch) : state.captureChanges(epoch, base.epoch)
       captured.push(capture)
       sections.push({
         kind: 'keyed',
         operator: vertex.id,
         spec: vertex.actor.state,
         state: capture,
+        changes: base !== undefined,
       })
     }
     for (const [operator, output] of this.outputs) {

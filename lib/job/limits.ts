@@ -24,6 +24,8 @@ export interface Limits {
   readonly sinkPendingBytesMax: number
   /** Size of one chunk of a snapshot. At most 1 MiB. */
   readonly chunkBytesMax: number
+  /** Snapshots of changes, and the whole one below them, that a restore may have to read. */
+  readonly incrementalChainMax: number
   /** Worker heartbeats: their period. */
   readonly heartbeatMs: number
   /** A worker silent for this long is dead. */
@@ -46,6 +48,7 @@ export const defaultLimits: Limits = {
   channelStallTimeoutMs: 30_000,
   sinkPendingBytesMax: 256 * 1024 * 1024,
   chunkBytesMax: 256 * 1024,
+  incrementalChainMax: 10,
   heartbeatMs: 500,
   heartbeatTimeoutMs: 3_000,
   stallTimeoutMs: 60_000,

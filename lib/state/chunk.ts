@@ -23,8 +23,11 @@ import { type StreamError, streamError } from '../errors.js'
 import type { KeyGroup } from '../protocol/ids.js'
 import { crc32 } from './crc32.js'
 
-/** Version of the snapshot format that this code writes, and the newest that it reads. */
-export const formatVersion = 1
+/** Newest version of the snapshot format; older ones are read, too. */
+export const formatVersion = 2
+
+/** What a snapshot is written as that holds everything, and so can be read by every version. */
+export const wholeVersion = 1
 
 /** The section of the header's item, which stands outside of the sections that the header lists. */
 export const headerSection = 0xffff
@@ -53,6 +56,7 @@ export class ChunkBuilder {
   constructor(
     readonly index: number,
     readonly chunkBytesMax: number,
+    readonly version = wholeVersion,
   ) {}
 
   /** Whether the item may join: it fits, or the chunk is empty (CH3). */
@@ -72,7 +76,7 @@ export class ChunkBuilder {
     const chunk = new Uint8Array(this.#bytes)
     const view = new DataView(chunk.buffer)
     view.setUint32(0, magic)
-    view.setUint16(4, formatVersion)
+    view.setUint16(4, this.version)
     view.setUint16(6, last ? 1 : 0)
     view.setUint32(8, this.index)
     view.setUint32(12, this.#bytes - preambleBytes)
@@ -116,7 +120,7 @@ const verify = (chunk: Uint8Array, index: number, count: number): StreamError | 
   }
   if (view.getUint32(16) !== checksum(chunk)) return corrupt(`the checksum of ${of} is wrong`)
   const version = view.getUint16(4)
-  if (version !== formatVersion) return otherFormat(version)
+  if (version < 1 || version > formatVersion) return otherFormat(version)
   if (view.getUint32(8) !== index) {
     return corrupt(`${of} says that it is chunk ${view.getUint32(8)}: one is missing or misplaced`)
   }
@@ -132,7 +136,7 @@ const verify = (chunk: Uint8Array, index: number, count: number): StreamError | 
 const otherFormat = (version: number): StreamError =>
   streamError(
     'conflict',
-    `the snapshot has format version ${version}, and this program reads version ${formatVersion}`,
+    `the snapshot has format version ${version}, and this program reads versions up to ${formatVersion}`,
     { next: 'Run the version of sluice that wrote the snapshot, or a newer one.' },
   )
 

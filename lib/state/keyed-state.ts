@@ -13,18 +13,25 @@
  *   KS5. A key lives in its own group's Map only, and `keys` is the sum of the Maps' sizes.
  *   KS6. `initial()` is not stored: only `set` and `update` add a key.
  *   KS7. A recipe that throws leaves the state, and what captures share, as they were.
+ *   KS8. Where changes are tracked, every key that was set or removed since the capture of an epoch is
+ *       among the changes since that epoch, until they are forgotten. Others may be among them, too.
  *
  * Keys are `Map` keys: `1` and `'1'` are two keys, and `__proto__` is a key like any other.
  */
 import { Immer, isDraftable } from 'immer'
 import { invariant } from '../invariant.js'
 import type { KeyedState, StateSpec } from '../job/contracts.js'
-import type { Key, KeyGroup, KeyGroupRange } from '../protocol/ids.js'
+import type { Epoch, Key, KeyGroup, KeyGroupRange } from '../protocol/ids.js'
 
 /** The keys of one key group as they were at the capture. */
 export interface CapturedGroup<S> {
   readonly group: KeyGroup
   readonly entries: ReadonlyMap<Key, S>
+  /**
+   * Of a capture of changes: the keys that may have changed, in several sets that may overlap. A key
+   * that has no entry any more was removed.
+   */
+  readonly changed?: readonly ReadonlySet<Key>[]
 }
 
 /** The state of one operator at one instant, shared with the live state until it is released. */
@@ -49,6 +56,15 @@ export interface KeyedStateOptions<S> {
    * On in development and tests; off in production, where it would double the cost of an update.
    */
   readonly freeze: boolean
+  /** Whether it is remembered which keys have changed, for incremental snapshots. Default false. */
+  readonly tracksChanges?: boolean
+}
+
+/** Keys that changed between two captures, by group, counted from the range's first. */
+interface Layer {
+  /** The capture that ended it. */
+  readonly epoch: Epoch
+  readonly changed: readonly (ReadonlySet<Key> | undefined)[]
 }
 
 /** A key group's Map, and how many captures show it. */
@@ -69,6 +85,10 @@ export class KeyedStateStore<S> {
   readonly #immer: Immer
   // By group, counted from the range's first. Made at a group's first write.
   readonly #shards: (Shard<S> | undefined)[]
+  /** By group, since the last capture; undefined: changes are not tracked. */
+  #changed: (Set<Key> | undefined)[] | undefined
+  /** Oldest first. */
+  #layers: readonly Layer[] = []
   #keys = 0
   #key: Key | undefined = undefined
   #at = 0
@@ -79,6 +99,7 @@ export class KeyedStateStore<S> {
     this.#options = options
     this.#immer = new Immer({ autoFreeze: options.freeze })
     this.#shards = new Array<Shard<S> | undefined>(to - from + 1).fill(undefined)
+    this.#changed = options.tracksChanges === true ? this.#noChanges() : undefined
     this.view = {
       get: () => this.#get(this.#current()),
       set: value => this.#set(this.#current(), value),
@@ -115,8 +136,12 @@ export class KeyedStateStore<S> {
     else if (this.peek() !== value) this.#set(key, value)
   }
 
-  /** Takes references to every group that has a key, and marks them shared (KS1, KS2). */
-  capture(): CapturedState<S> {
+  /**
+   * Takes references to every group that has a key, and marks them shared (KS1, KS2). With an epoch,
+   * what changes from here on is told apart from what changed before it.
+   */
+  capture(epoch?: Epoch): CapturedState<S> {
+    if (epoch !== undefined) this.#closeLayer(epoch)
     const shards: Shard<S>[] = []
     const groups: CapturedGroup<S>[] = []
     for (const [index, shard] of this.#shards.entries()) {
@@ -126,6 +151,49 @@ export class KeyedStateStore<S> {
       groups.push({ group: this.#options.keyGroups.from + index, entries: shard.entries })
     }
     return new Capture(shards, groups, this.#keys)
+  }
+
+  /**
+   * Captures what changed since the capture of an earlier epoch, or since the restore (KS8). Groups
+   * without changes are left out, and are not copied at their next write.
+   */
+  captureChanges(epoch: Epoch, since: Epoch): CapturedState<S> {
+    invariant(this.#changed !== undefined, 'KS8', `of "${this.#options.operator}"`)
+    this.#closeLayer(epoch)
+    const layers = this.#layers.filter(layer => layer.epoch > since)
+    const shards: Shard<S>[] = []
+    const groups: CapturedGroup<S>[] = []
+    for (let index = 0; index < this.#shards.length; index += 1) {
+      const changed = layers.map(layer => layer.changed[index]).filter(keys => keys !== undefined)
+      if (changed.length === 0) continue
+      const shard = this.#shards[index] ?? { entries: new Map<Key, S>(), holds: 0 }
+      shard.holds += 1
+      shards.push(shard)
+      const group = this.#options.keyGroups.from + index
+      groups.push({ group, entries: shard.entries, changed })
+    }
+    return new Capture(shards, groups, this.#keys)
+  }
+
+  /** Forgets the changes up to the capture of an epoch: nobody asks for them any more. */
+  forgetChanges(upTo: Epoch): void {
+    this.#layers = this.#layers.filter(layer => layer.epoch > upTo)
+  }
+
+  #closeLayer(epoch: Epoch): void {
+    if (this.#changed === undefined) return
+    this.#layers = [...this.#layers, { epoch, changed: this.#changed }]
+    this.#changed = this.#noChanges()
+  }
+
+  #noChanges(): (Set<Key> | undefined)[] {
+    return new Array<Set<Key> | undefined>(this.#shards.length).fill(undefined)
+  }
+
+  #note(key: Key, changed: (Set<Key> | undefined)[]): void {
+    const keys = changed[this.#at]
+    if (keys === undefined) changed[this.#at] = new Set([key])
+    else keys.add(key)
   }
 
   /** Adds entries of a snapshot to a group. They replace what the group has under the same keys. */
@@ -171,6 +239,7 @@ export class KeyedStateStore<S> {
     const before = entries.size
     entries.set(key, value)
     this.#keys += entries.size - before
+    if (this.#changed !== undefined) this.#note(key, this.#changed)
   }
 
   #update(key: Key, recipe: (draft: S) => void): void {
@@ -198,6 +267,7 @@ export class KeyedStateStore<S> {
     if (this.#shards[this.#at]?.entries.has(key) !== true) return
     this.#writable(this.#at).delete(key)
     this.#keys -= 1
+    if (this.#changed !== undefined) this.#note(key, this.#changed)
   }
 
   /** The Map to write to: every write goes through here, and a held Map is never what it answers. */

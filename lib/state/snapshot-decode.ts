@@ -96,6 +96,7 @@ const sectionMismatch = (
   for (const section of header.sections) {
     const { operator } = section
     const now = expectedOf(section, expected)
+    if (section.kind === 'removed') continue
     if (now === undefined) {
       return streamError(
         'conflict',
@@ -123,12 +124,17 @@ const expectedOf = (
   section: SectionHeader,
   expected: SnapshotExpectation,
 ): ExpectedSection | undefined =>
-  expected.sections.find(now => now.operator === section.operator && now.kind === section.kind)
+  expected.sections.find(
+    now =>
+      now.operator === section.operator &&
+      now.kind === (section.kind === 'removed' ? 'keyed' : section.kind),
+  )
 
 /** Gathers the decoded items of a snapshot whose header fits. */
 class ItemReader {
   readonly #sources = new Map<string, unknown>()
   readonly #keyed = new Map<string, Map<KeyGroup, (readonly [Key, unknown])[]>>()
+  readonly #removed = new Map<string, Map<KeyGroup, Key[]>>()
   readonly #outputs = new Map<string, OutputReader>()
   readonly #targets: readonly (ExpectedSection | undefined)[]
 
@@ -141,6 +147,7 @@ class ItemReader {
     for (const { kind, operator } of header.sections) {
       // An empty section has no items, and is still there.
       if (kind === 'keyed') this.#keyed.set(operator, new Map())
+      if (kind === 'removed') this.#removed.set(operator, new Map())
       if (kind === 'output') this.#outputs.set(operator, new OutputReader())
     }
   }
@@ -157,7 +164,9 @@ class ItemReader {
         return undefined
       }
       case 'keyed':
-        return this.#addRun(item, target)
+        return this.header.sections[item.section]?.kind === 'removed'
+          ? this.#addRemoved(item, target.operator)
+          : this.#addRun(item, target)
       case 'output':
         return this.#outputs.get(target.operator)?.add(item.bytes, this.deserialize)
       default:
@@ -168,7 +177,26 @@ class ItemReader {
   snapshot(): Snapshot {
     const outputs = new Map<string, readonly PreparedOutput[]>()
     for (const [operator, reader] of this.#outputs) outputs.set(operator, reader.outputs)
-    return { header: this.header, sources: this.#sources, keyed: this.#keyed, outputs }
+    return {
+      header: this.header,
+      sources: this.#sources,
+      keyed: this.#keyed,
+      removed: this.#removed,
+      outputs,
+    }
+  }
+
+  #addRemoved(item: ChunkItem, operator: string): StreamError | undefined {
+    const { from, to } = this.expected.keyGroups
+    if (item.group < from || item.group > to) return undefined
+    const raw = this.deserialize(item.bytes)
+    if (E.isLeft(raw)) return raw.left
+    const keys: unknown = raw.right
+    if (!Array.isArray(keys) || !keys.every(isKey))
+      return corrupt(`the removed keys of "${operator}" are not keys`)
+    const groups = this.#removed.get(operator)
+    groups?.set(item.group, [...(groups.get(item.group) ?? []), ...keys])
+    return undefined
   }
 
   #addRun(item: ChunkItem, target: KeyedSection): StreamError | undefined {
@@ -182,7 +210,7 @@ class ItemReader {
     const entries = this.#entries(target.operator, item.group)
     for (let index = 0; index < run.length; index += 2) {
       const key: unknown = run[index]
-      if (typeof key !== 'string' && typeof key !== 'number') return corrupt(`${of} has no key`)
+      if (!isKey(key)) return corrupt(`${of} has no key`)
       const value = decodeValue(target, key, run[index + 1])
       if (E.isLeft(value)) return value.left
       entries.push([key, value.right])
@@ -197,6 +225,8 @@ class ItemReader {
     return entries
   }
 }
+
+const isKey = (key: unknown): key is Key => typeof key === 'string' || typeof key === 'number'
 
 const decodeValue = (
   target: KeyedSection,

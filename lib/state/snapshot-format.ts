@@ -20,10 +20,10 @@ const SectionHeader = t.readonly(
     t.type({
       /** Id of the vertex. */
       operator: t.string,
-      kind: t.keyof({ source: null, keyed: null, output: null }),
+      kind: t.keyof({ source: null, keyed: null, removed: null, output: null }),
     }),
-    // Of keyed sections only.
-    t.partial({ codecFingerprint: t.string, stateVersion: t.number }),
+    // Of keyed sections only. Changes alone are of use together with what they changed.
+    t.partial({ codecFingerprint: t.string, stateVersion: t.number, changes: t.boolean }),
   ]),
 )
 /** One section of a snapshot: what one vertex of the subtask's chain stored in it. */
@@ -32,7 +32,8 @@ export type SectionHeader = t.TypeOf<typeof SectionHeader>
 /** Describes a snapshot. Always its first item, and verified before anything else is read. */
 export const SnapshotHeader = t.readonly(
   t.type({
-    format: t.literal(1),
+    /** 2: some sections hold changes only. */
+    format: t.union([t.literal(1), t.literal(2)]),
     job: t.string,
     subtask: t.string,
     epoch: t.number,
@@ -64,6 +65,8 @@ export type SectionInput =
       readonly spec: StateCodec
       /** Held until the last chunk is made; the caller releases it. */
       readonly state: CapturedState<unknown>
+      /** Whether `state` is a capture of changes. Default false. */
+      readonly changes?: boolean
     }
   | {
       readonly kind: 'output'
@@ -107,6 +110,8 @@ export interface Snapshot {
   readonly header: SnapshotHeader
   readonly sources: ReadonlyMap<string, unknown>
   readonly keyed: ReadonlyMap<string, ReadonlyMap<KeyGroup, RestoredEntries>>
+  /** Keys that a snapshot of changes says are gone, by operator. */
+  readonly removed: ReadonlyMap<string, ReadonlyMap<KeyGroup, readonly Key[]>>
   readonly outputs: ReadonlyMap<string, readonly PreparedOutput[]>
 }
 

@@ -19,13 +19,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { messageOf, SluiceError, streamError } from '../errors.js'
 import { absurd, invariant } from '../invariant.js'
 import type { Key } from '../protocol/ids.js'
-import {
-  ChunkBuilder,
-  type ChunkItem,
-  formatVersion,
-  headerSection,
-  itemBytesMax,
-} from './chunk.js'
+import { ChunkBuilder, type ChunkItem, headerSection, itemBytesMax, wholeVersion } from './chunk.js'
 import { sliceOutputs } from './output-slice.js'
 import {
   brief,
@@ -72,12 +66,13 @@ export function* encodeSnapshot(
     'SN1',
     `chunkBytesMax ${chunkBytesMax}`,
   )
-  let chunk = new ChunkBuilder(0, chunkBytesMax)
+  const version = versionOf(input)
+  let chunk = new ChunkBuilder(0, chunkBytesMax, version)
   let entries = 0
   for (const piece of pieces(input, serialize, itemBytesMax(chunkBytesMax))) {
     if (!chunk.fits(piece) || entries + piece.entries > chunkEntriesMax) {
       yield chunk.close(false)
-      chunk = new ChunkBuilder(chunk.index + 1, chunkBytesMax)
+      chunk = new ChunkBuilder(chunk.index + 1, chunkBytesMax, version)
       entries = 0
     }
     chunk.add(piece)
@@ -89,7 +84,7 @@ export function* encodeSnapshot(
 function* pieces(input: SnapshotInput, serialize: Serialize, bytesMax: number): Generator<Piece> {
   const header = serialize(headerOf(input))
   yield { section: headerSection, group: 0, entries: 1, bytes: header }
-  for (const [index, section] of input.sections.entries()) {
+  for (const [index, section] of listed(input).entries()) {
     switch (section.kind) {
       case 'source': {
         const bytes = serializeOf(section.operator, 'position', serialize)(section.position)
@@ -98,6 +93,9 @@ function* pieces(input: SnapshotInput, serialize: Serialize, bytesMax: number): 
       }
       case 'keyed':
         yield* keyedPieces(section, index, serialize, bytesMax)
+        break
+      case 'removed':
+        yield* removedPieces(section.of, index, serialize, bytesMax)
         break
       case 'output': {
         const guarded = serializeOf(section.operator, 'prepared output', serialize)
@@ -112,15 +110,31 @@ function* pieces(input: SnapshotInput, serialize: Serialize, bytesMax: number): 
   }
 }
 
+/** A section as the header lists it: what changes have removed is one of its own. */
+type Listed =
+  | SectionInput
+  | { readonly kind: 'removed'; readonly operator: string; readonly of: KeyedSection }
+
+const listed = ({ sections }: SnapshotInput): readonly Listed[] =>
+  sections.flatMap((section): Listed[] =>
+    section.kind === 'keyed' && section.changes === true
+      ? [section, { kind: 'removed', operator: section.operator, of: section }]
+      : [section],
+  )
+
+const versionOf = ({ sections }: SnapshotInput): 1 | 2 =>
+  sections.some(section => section.kind === 'keyed' && section.changes === true) ? 2 : wholeVersion
+
 const headerOf = (input: SnapshotInput): SnapshotHeader => {
-  const { sections, ...facts } = input
+  const { sections: _, ...facts } = input
+  const sections = listed(input)
   const names = new Set(sections.map(section => `${section.kind} ${section.operator}`))
   invariant(names.size === sections.length, 'SN4', 'two sections have one operator and kind')
   invariant(sections.length < headerSection, 'SN4', `${sections.length} sections`)
-  return { format: formatVersion, ...facts, sections: sections.map(sectionHeaderOf) }
+  return { format: versionOf(input), ...facts, sections: sections.map(sectionHeaderOf) }
 }
 
-const sectionHeaderOf = (section: SectionInput): SectionHeader => {
+const sectionHeaderOf = (section: Listed): SectionHeader => {
   const { operator, kind } = section
   if (kind !== 'keyed') return { operator, kind }
   const { spec } = section
@@ -129,6 +143,7 @@ const sectionHeaderOf = (section: SectionInput): SectionHeader => {
     kind,
     codecFingerprint: codecFingerprint(spec),
     stateVersion: stateVersionOf(spec),
+    ...(section.changes === true ? { changes: true } : {}),
   }
 }
 
@@ -139,7 +154,9 @@ function* keyedPieces(
   bytesMax: number,
 ): Generator<Piece> {
   let length = 16
-  for (const { group, entries } of section.state.groups) {
+  for (const captured of section.state.groups) {
+    const { group } = captured
+    const entries = presentIn(captured)
     let run: unknown[] = []
     let left = entries.size
     for (const [key, value] of entries) {
@@ -159,6 +176,52 @@ function* keyedPieces(
       run = []
     }
   }
+}
+
+/** The entries of a group that are to be written: all, or those that have changed and are still there. */
+const presentIn = ({
+  entries,
+  changed,
+}: KeyedSection['state']['groups'][number]): ReadonlyMap<Key, unknown> => {
+  if (changed === undefined) return entries
+  const present = new Map<Key, unknown>()
+  for (const keys of changed)
+    for (const key of keys) if (entries.has(key)) present.set(key, entries.get(key))
+  return present
+}
+
+/** Runs of keys, group by group, that changes have removed. */
+function* removedPieces(
+  section: KeyedSection,
+  index: number,
+  serialize: Serialize,
+  bytesMax: number,
+): Generator<Piece> {
+  for (const { group, entries, changed = [] } of section.state.groups) {
+    const gone = new Set<Key>()
+    for (const keys of changed) for (const key of keys) if (!entries.has(key)) gone.add(key)
+    const keys = [...gone]
+    for (let at = 0; at < keys.length; at += runEntriesMax) {
+      for (const piece of cutKeys(section, keys.slice(at, at + runEntriesMax), serialize, bytesMax))
+        yield { section: index, group, ...piece }
+      invariant(!section.state.released, 'SN2', `state of "${section.operator}"`)
+    }
+  }
+}
+
+const cutKeys = (
+  section: KeyedSection,
+  keys: readonly Key[],
+  serialize: Serialize,
+  bytesMax: number,
+): readonly { readonly bytes: Uint8Array; readonly entries: number }[] => {
+  const bytes = serializeOf(section.operator, 'removed keys', serialize)(keys)
+  if (bytes.length <= bytesMax || keys.length === 1) return [{ bytes, entries: keys.length }]
+  const half = Math.floor(keys.length / 2)
+  return [
+    ...cutKeys(section, keys.slice(0, half), serialize, bytesMax),
+    ...cutKeys(section, keys.slice(half), serialize, bytesMax),
+  ]
 }
 
 /** Serializes a run; where it is too large, or refused, its halves, down to single entries. */

@@ -127,6 +127,51 @@ export const commits = (fact: Fact): void => {
     for (const part of second.parts) await right(t, snapshots.read(claim.job, part))
   })
 
+  fact(
+    'what a snapshot of changes builds on stays as long as it does, and goes with it',
+    async (t, stores) => {
+      const { jobs, snapshots } = stores
+      const { claim, generation } = await begin(t, stores, jobName())
+      const chain: ReturnType<typeof partOf>[] = []
+      const commit = async (bases: readonly ReturnType<typeof partOf>[]) => {
+        const epoch = await right(t, jobs.allocate(claim, generation))
+        const [part] = await storeParts(t, stores, claim.job, epoch, generation, ['delays/0'])
+        if (part === undefined) return t.fail()
+        const newest = bases.length === 0 ? part : { ...part, bases }
+        const manifest = manifestOf(claim, epoch, generation, [newest])
+        const options = commitOptions(epoch, generation, 0)
+        t.deepEqual(await right(t, jobs.commit(claim, manifest, options)), { type: 'committed' })
+        t.deepEqual((await right(t, jobs.describe(claim.job)))?.latest, manifest)
+        chain.push(part)
+      }
+      await commit([])
+      await commit(chain.slice(0, 1))
+      await commit(chain.slice(0, 2))
+      for (const part of chain) await right(t, snapshots.read(claim.job, part))
+      // A chain that skips one, as after a completion that was not heard of.
+      await commit(chain.slice(0, 1))
+      const [whole, second, third, fourth] = chain
+      if (!whole || !second || !third || !fourth) return t.fail()
+      for (const part of [whole, fourth]) await right(t, snapshots.read(claim.job, part))
+      for (const part of [second, third]) await left(t, 'missing', snapshots.read(claim.job, part))
+      await commit([])
+      for (const part of [whole, fourth]) await left(t, 'missing', snapshots.read(claim.job, part))
+    },
+  )
+
+  fact('P5: a checkpoint that builds on what is gone is refused', async (t, stores) => {
+    const { claim, generation } = await begin(t, stores, jobName())
+    const epoch = await right(t, stores.jobs.allocate(claim, generation))
+    const [part] = await storeParts(t, stores, claim.job, epoch, generation, ['delays/0'])
+    if (part === undefined) return t.fail()
+    const gone = partOf('delays/0', epoch - 1, generation, randomChunks())
+    const manifest = manifestOf(claim, epoch, generation, [{ ...part, bases: [gone] }])
+    t.deepEqual(
+      await right(t, stores.jobs.commit(claim, manifest, commitOptions(epoch, generation))),
+      { type: 'parts-missing', subtasks: ['delays/0'] },
+    )
+  })
+
   fact('a committed part is never replaced nor given a TTL by a late write', async (t, stores) => {
     const { jobs, snapshots } = stores
     const { claim, generation } = await begin(t, stores, jobName())

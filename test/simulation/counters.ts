@@ -57,6 +57,7 @@ export const sometimes = [
   'lossy way',
   'worker lost by silence',
   'at least once: a record came twice',
+  'snapshot of changes',
 ] as const
 export type Sometimes = (typeof sometimes)[number]
 

@@ -21,10 +21,12 @@ import type { PublishOptions, PublishOutcome } from '../../lib/ports/event-log.j
 import { generationOfStream } from '../../lib/protocol/addresses.js'
 import { decodeFrame } from '../../lib/protocol/frame.js'
 import type { Epoch } from '../../lib/protocol/ids.js'
-import type { Manifest } from '../../lib/protocol/manifest.js'
+import { chainOf } from '../../lib/protocol/increment.js'
+import { type Manifest, neededParts } from '../../lib/protocol/manifest.js'
 import { ToCoordinator } from '../../lib/protocol/messages.js'
 import { SourcePosition } from '../../lib/protocol/source-position.js'
 import { decodeSnapshot, type ExpectedSection, type Snapshot } from '../../lib/state/snapshot.js'
+import { mergeSnapshots } from '../../lib/state/snapshot-merge.js'
 import { memoryCodec } from '../support/memory-codec.js'
 import type { JobWorld } from '../support/memory-job.js'
 import { manifestKey, partKey } from '../support/memory-redis.js'
@@ -88,7 +90,7 @@ export class Observer {
     }
     if (redis.manifests.ttl(key) !== undefined)
       this.broken('I9', `the manifest of checkpoint ${meta.latest} expires`)
-    for (const part of manifest.parts) {
+    for (const part of neededParts(manifest)) {
       const at = partKey(plan.job, part)
       const stored = redis.parts.get(at)
       if (stored?.digest !== part.digest || stored.chunks.size !== part.chunks)
@@ -342,8 +344,7 @@ export class Observer {
     const { redis, plan } = this.world
     const part = manifest.parts.find(one => one.subtask === subtask)
     const chain = plan.chains.find(({ id }) => subtask.startsWith(`${id}/`))
-    const stored = part && redis.parts.get(partKey(plan.job, part))
-    if (part === undefined || chain === undefined || stored === undefined) {
+    if (part === undefined || chain === undefined) {
       this.broken('I2', `checkpoint ${manifest.epoch} has no part of ${subtask}`)
       return undefined
     }
@@ -354,16 +355,27 @@ export class Observer {
       return spec === undefined ? [] : [{ kind: 'keyed', operator: vertex.id, spec }]
     })
     const keyGroups = { from: 0, to: plan.graph.maxParallelism - 1 }
-    const decoded = decodeSnapshot([...stored.chunks.values()], memoryCodec.deserialize, {
-      job: plan.job,
-      part,
-      maxParallelism: plan.graph.maxParallelism,
-      keyGroups,
-      sections: [...sections, { kind: 'output', operator: 'dead-letters' }],
-    })
-    if (E.isRight(decoded)) return decoded.right
-    this.broken('I2', `part of ${subtask} in checkpoint ${manifest.epoch}: ${decoded.left.message}`)
-    return undefined
+    const decoded: Snapshot[] = []
+    for (const one of chainOf(part)) {
+      const chunks = [...(redis.parts.get(partKey(plan.job, one))?.chunks.values() ?? [])]
+      const snapshot = decodeSnapshot(chunks, memoryCodec.deserialize, {
+        job: plan.job,
+        part: one,
+        maxParallelism: plan.graph.maxParallelism,
+        keyGroups,
+        sections: [...sections, { kind: 'output', operator: 'dead-letters' }],
+      })
+      if (E.isLeft(snapshot)) return this.#unreadable(manifest, subtask, snapshot.left.message)
+      decoded.push(snapshot.right)
+    }
+    if (decoded.length > 1) count(this.counters, 'snapshot of changes')
+    const merged = mergeSnapshots(decoded)
+    if (E.isRight(merged)) return merged.right
+    return this.#unreadable(manifest, subtask, merged.left.message)
+  }
+
+  #unreadable(manifest: Manifest, subtask: string, why: string): undefined {
+    this.broken('I2', `part of ${subtask} in checkpoint ${manifest.epoch}: ${why}`)
   }
 
   /** Whether everything that is right is published. */

@@ -52,6 +52,8 @@ export interface Shape {
   readonly timeoutMs: number
   /** Other options of checkpoints; none: what comes to nothing is put up with. */
   readonly checkpointing?: Partial<CheckpointOptions>
+  /** Whether snapshots hold changes only. Left out: not. */
+  readonly incremental?: boolean
   readonly mailboxStorage: 'memory' | 'file'
   /** Whether all sinks write into one stream. */
   readonly sinksShare: boolean
@@ -90,6 +92,7 @@ export const drawShape = (seed: number): Shape => {
     // In a small job a checkpoint may time out before a lost order is given again: the next one meets it.
     timeoutMs: pick(random, nodes.length > 5 ? [300, 600, 1_500] : [100, 100, 300, 1_500]),
     checkpointing: drawCheckpointing(drawsAt(seed, 'checkpointing')),
+    incremental: drawsAt(seed, 'incremental').chance(0.4),
     mailboxStorage: random.chance(0.8) ? 'memory' : 'file',
     sinksShare: random.chance(0.3),
     limits: {
@@ -105,6 +108,7 @@ export const drawShape = (seed: number): Shape => {
       heartbeatMs,
       heartbeatTimeoutMs: heartbeatMs * between(random, 3, 6),
       stallTimeoutMs: 10_000,
+      incrementalChainMax: drawsAt(seed, 'chain').chance(0.5) ? 3 : 10,
       historyMax: 10,
       supersededTtlMs: pick(random, [50, 500, 5_000]),
     },
@@ -287,7 +291,8 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       return { type: 'keyed', ...ends, keyOf }
     }),
   )
-  const { intervalMs, timeoutMs, mode, checkpointing, limits, mailboxStorage } = shape
+  const { intervalMs, timeoutMs, mode, checkpointing, incremental = false } = shape
+  const { limits, mailboxStorage } = shape
   return {
     type: 'job',
     graph: {
@@ -296,13 +301,14 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       edges,
       maxParallelism: 16,
       checkpoint: filledCheckpoint({
-        ...{ intervalMs, mode, timeoutMs, onCheckpointError: 'decline' },
+        ...{ intervalMs, mode, timeoutMs, incremental, onCheckpointError: 'decline' },
         ...checkpointing,
       }),
       settings: {},
       durability: 'process-crash',
       mailboxStorage,
-      limits,
+      // A run that was kept knows nothing of limits that came later.
+      limits: { ...defaultLimits, ...limits },
     },
   }
 }

@@ -9,7 +9,7 @@ import type {
   JobRecord,
   JobStore,
 } from '../../lib/ports/job-store.js'
-import type { Manifest } from '../../lib/protocol/manifest.js'
+import { type Manifest, neededParts } from '../../lib/protocol/manifest.js'
 import type { Answer } from './memory-broker.js'
 import type { ExpiringMap } from './memory-expiring-map.js'
 import { type JobMeta, type MemoryRedis, manifestKey, type Needs, partKey } from './memory-redis.js'
@@ -215,7 +215,7 @@ const beginGeneration = (
 
 const partsOf = (redis: MemoryRedis, job: string, epoch: number | undefined): readonly string[] => {
   const manifest = epoch === undefined ? undefined : redis.manifests.get(manifestKey(job, epoch))
-  return manifest?.parts.map(part => partKey(job, part)) ?? []
+  return manifest === undefined ? [] : neededParts(manifest).map(part => partKey(job, part))
 }
 
 /** The commit point (P5): nothing is written before every check has passed. */
@@ -236,14 +236,14 @@ const commit = (
   if (latest === epoch && same === JSON.stringify(manifest))
     return E.right({ type: 'already-committed' })
   if (latest !== undefined && epoch <= latest) return E.right({ type: 'superseded', latest })
-  const missing = manifest.parts.filter(part => {
+  const missing = neededParts(manifest).filter(part => {
     const stored = redis.parts.get(partKey(job, part))
     return stored?.digest !== part.digest || stored.chunks.size !== part.chunks
   })
   if (missing.length > 0)
     return E.right({ type: 'parts-missing', subtasks: missing.map(part => part.subtask) })
   redis.manifests.set(manifestKey(job, epoch), JSON.parse(JSON.stringify(manifest)))
-  const kept = new Set(manifest.parts.map(part => partKey(job, part)))
+  const kept = new Set(neededParts(manifest).map(part => partKey(job, part)))
   for (const key of kept) redis.parts.persist(key)
   for (const key of partsOf(redis, job, latest))
     if (!kept.has(key)) redis.parts.expire(key, options.supersededTtlMs)

@@ -2,7 +2,7 @@
 import * as E from 'fp-ts/lib/Either.js'
 import type { StreamError } from '../../errors.js'
 import type { JobRecord } from '../../ports/job-store.js'
-import type { Manifest } from '../../protocol/manifest.js'
+import { type Manifest, neededParts } from '../../protocol/manifest.js'
 import type { RedisConnection } from './connection.js'
 import { jobsKey, leaseKey, manifestKey, metaKey, partKey } from './keys.js'
 import { decodeManifest, decodeMeta, jobRecord, type Meta } from './records.js'
@@ -90,5 +90,5 @@ export const partsOf = async (
   const json = await redis.get(key)
   if (json === null) return []
   const manifest = decodeManifest(place, key, json)
-  return E.isRight(manifest) ? manifest.right.parts.map(part => partKey(job, part)) : []
+  return E.isRight(manifest) ? neededParts(manifest.right).map(part => partKey(job, part)) : []
 }

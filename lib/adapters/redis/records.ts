@@ -7,7 +7,7 @@ import * as t from 'io-ts'
 import { PathReporter } from 'io-ts/lib/PathReporter.js'
 import { type StreamError, streamError } from '../../errors.js'
 import type { HistoryEntry, JobRecord } from '../../ports/job-store.js'
-import { Manifest } from '../../protocol/manifest.js'
+import { Manifest, type StoredPart } from '../../protocol/manifest.js'
 
 /** A count as Redis keeps it in a hash. */
 const Count = new t.Type<number, string, unknown>(
@@ -96,15 +96,20 @@ export const manifestJson = (manifest: Manifest): string =>
     triggeredAt: manifest.triggeredAt,
     completedAt: manifest.completedAt,
     parts: manifest.parts.map(part => ({
-      subtask: part.subtask,
-      epoch: part.epoch,
-      generation: part.generation,
-      digest: part.digest,
-      chunks: part.chunks,
-      bytes: part.bytes,
+      ...storedFields(part),
+      ...(part.bases === undefined ? {} : { bases: part.bases.map(storedFields) }),
     })),
     final: manifest.final,
   })
+
+const storedFields = (part: StoredPart): StoredPart => ({
+  subtask: part.subtask,
+  epoch: part.epoch,
+  generation: part.generation,
+  digest: part.digest,
+  chunks: part.chunks,
+  bytes: part.bytes,
+})
 
 /** A history entry as text, always in the same order of fields. */
 export const historyJson = (entry: HistoryEntry): string =>

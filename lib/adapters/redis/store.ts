@@ -10,7 +10,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
 import { type StreamError, streamError } from '../../errors.js'
 import type { Claim, CommitOutcome, JobStore } from '../../ports/job-store.js'
-import type { Manifest } from '../../protocol/manifest.js'
+import { type Manifest, neededParts } from '../../protocol/manifest.js'
 import type { RedisConnection } from './connection.js'
 import { readDurability } from './durability.js'
 import { attempt } from './errors.js'
@@ -212,7 +212,8 @@ const commit = async (
 ): Result<CommitOutcome> =>
   untilSettled(connection, claim.job, async seen => {
     const { job } = claim
-    const parts = manifest.parts.map(part => partKey(job, part))
+    const stored = neededParts(manifest)
+    const parts = stored.map(part => partKey(job, part))
     const needed = new Set(parts)
     const superseded = await partsOf(connection, job, seen)
     const reply = await send(
@@ -238,7 +239,7 @@ const commit = async (
         historyJson(options.history),
         options.historyMax,
         parts.length,
-        ...manifest.parts.flatMap(part => [part.chunks, part.digest, part.subtask]),
+        ...stored.flatMap(part => [part.chunks, part.digest, part.subtask]),
       ],
     )
     return reply[0] === 'stale' ? undefined : commitOutcome(connection, claim, reply)

@@ -19,12 +19,19 @@ export const stateMutants: readonly Mutant[] = [
     name: 'state is captured behind the barrier, when the turn of work is over',
     rules: ['P4', 'KS1'],
     file: subtask,
-    find: `    void writeSnapshot({ ...this.options, subtask: this.subtask, epoch, sections, job })
+    find: `    void writeSnapshot({ ...this.options, subtask: this.subtask, epoch, sections, base, job })
       .then(`,
     replace: `    void Promise.resolve()
       .then(() => {
-        const late = sections.length < 0 ? sections : this.capture(captured)
-        return writeSnapshot({ ...this.options, subtask: this.subtask, epoch, sections: late, job })
+        const late = sections.length < 0 ? sections : this.capture(captured, epoch, base)
+        return writeSnapshot({
+          ...this.options,
+          subtask: this.subtask,
+          epoch,
+          sections: late,
+          base,
+          job,
+        })
       })
       .then(`,
   },
@@ -41,9 +48,12 @@ export const stateMutants: readonly Mutant[] = [
     file: subtask,
     find: `    for (const output of this.outputs.values()) output.prepare(epoch)
     const captured: CapturedState<unknown>[] = []
-    const sections = this.capture(captured)`,
+    // What keeps nothing by key has nothing to leave out.
+    const base = this.isIncremental && this.states.size > 0 ? baseOf(this.increments) : undefined
+    const sections = this.capture(captured, epoch, base)`,
     replace: `    const captured: CapturedState<unknown>[] = []
-    const sections = this.capture(captured)
+    const base = this.isIncremental && this.states.size > 0 ? baseOf(this.increments) : undefined
+    const sections = this.capture(captured, epoch, base)
     for (const output of this.outputs.values()) output.prepare(epoch)`,
   },
   {
@@ -57,8 +67,37 @@ export const stateMutants: readonly Mutant[] = [
     name: "the upper half of a subtask's key groups is not restored",
     rules: ['SD3', 'KG2'],
     file: 'lib/state/snapshot-decode.ts',
-    find: `    if (item.group < from || item.group > to) return undefined`,
-    replace: `    if (item.group < from || item.group > (from + to) / 2) return undefined`,
+    find: `    if (item.group < from || item.group > to) return undefined
+    const raw = this.deserialize(item.bytes)
+    if (E.isLeft(raw)) return raw.left
+    const run`,
+    replace: `    if (item.group < from || item.group > (from + to) / 2) return undefined
+    const raw = this.deserialize(item.bytes)
+    if (E.isLeft(raw)) return raw.left
+    const run`,
+  },
+  {
+    name: 'changes are forgotten when their snapshot was stored, not when it has completed',
+    rules: ['IN1', 'KS8'],
+    file: subtask,
+    find: `          this.increments = withPart(this.increments, part.right)`,
+    replace: `          this.increments = withPart(this.increments, part.right)
+          for (const state of this.states.values()) state.forgetChanges(epoch)`,
+  },
+  {
+    name: 'a snapshot builds on one that has not completed, and leaves out what that one held',
+    rules: ['IN1'],
+    file: 'lib/protocol/increment.ts',
+    find: `  pending: [...state.pending, part],`,
+    replace: `  completed: part,
+  pending: [...state.pending, part],`,
+  },
+  {
+    name: 'what a snapshot of changes builds on is not restored',
+    rules: ['SM2'],
+    file: 'lib/state/snapshot-merge.ts',
+    find: `    keyed.set(operator, entriesOf(chain.slice(from), operator))`,
+    replace: `    keyed.set(operator, entriesOf(chain.slice(from).slice(-1), operator))`,
   },
   {
     name: 'a snapshot holds no prepared output',

@@ -54,4 +54,7 @@ export const countingJob = () => {
 }
 
 export const parallelism = numberSetting('PARALLELISM', 2)
-export const checkpoint = { intervalMs: numberSetting('INTERVAL_MS', 250) }
+export const checkpoint = {
+  intervalMs: numberSetting('INTERVAL_MS', 250),
+  incremental: setting('INCREMENTAL', 'no') === 'yes',
+}
