@@ -17,6 +17,7 @@ import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
 import { type StreamError, streamError } from '../../errors.js'
 import type { Claim, CommitOutcome, EndOptions, JobStore } from '../../ports/job-store.js'
 import type { PartKeeper } from '../../ports/part-keeper.js'
+import type { Epoch } from '../../protocol/ids.js'
 import { type Manifest, neededParts, type StoredPart } from '../../protocol/manifest.js'
 
 /** What becomes of parts that cannot be removed: told, and tried again with the next checkpoint. */
@@ -74,9 +75,14 @@ export const storeWithParts = (
       return outcome
     },
     end: (claim, status, options) => async () => {
+      // What is over may be forgotten right after its end; what goes on may still change before it.
+      const before = isOver(options) ? await lookAt(store, claim.job) : undefined
       const ended = await store.end(claim, status, options)()
+      if (E.isLeft(ended)) return ended
+      const seen = before ?? (await lookAt(store, claim.job))
       // Not in the background: this process has nothing else to do and may be gone.
-      if (E.isRight(ended)) await sweepEnded(store, keeper, claim, options, onTrouble)
+      if (E.isRight(seen)) await sweepEnded(keeper, claim, options, seen.right, onTrouble)
+      else onTrouble(seen.left)
       return ended
     },
     settled: sweeps.settled,
@@ -212,28 +218,37 @@ const keptOf = async (store: JobStore, job: string): Work<readonly Manifest[]> =
     : kept
 }
 
-/**
- * What ends with a TTL, and is not to go on, needs nothing of this life any more. In a folder nothing
- * expires: it goes now. What earlier lives have kept is theirs.
- */
+/** With a TTL, and not to go on: nothing of this life is needed any more. */
+const isOver = ({ ttlMs, resumes = false }: EndOptions): boolean => ttlMs !== undefined && !resumes
+
+/** What the job store has of a job. */
+interface Look {
+  readonly kept: readonly Manifest[]
+  /** The highest checkpoint id that was given out. */
+  readonly epoch: Epoch
+}
+
+const lookAt = async (store: JobStore, job: string): Work<Look> => {
+  const kept = await keptOf(store, job)
+  if (E.isLeft(kept)) return kept
+  const record = await store.describe(job)()
+  if (E.isLeft(record)) return record
+  return E.right({ kept: kept.right, epoch: record.right?.epoch ?? 0 })
+}
+
+/** In a folder nothing expires: what is over goes now. What earlier lives have kept is theirs. */
 const sweepEnded = async (
-  store: JobStore,
   keeper: PartKeeper,
-  claim: Claim,
-  { ttlMs, resumes = false }: EndOptions,
+  { job, jobId }: Claim,
+  options: EndOptions,
+  { kept, epoch }: Look,
   onTrouble: OnTrouble,
 ): Promise<void> => {
-  const { job, jobId } = claim
-  const isOver = ttlMs !== undefined && !resumes
-  const kept = await keptOf(store, job)
-  if (E.isLeft(kept)) return onTrouble(kept.left)
-  const record = await store.describe(job)()
-  if (E.isLeft(record)) return onTrouble(record.left)
-  const stays = kept.right.filter(manifest => !isOver || manifest.jobId !== jobId)
-  // What has a higher id was brought for the next life of the job.
-  const newest = record.right?.epoch ?? 0
+  const { ttlMs, resumes = false } = options
+  const stays = kept.filter(manifest => !isOver(options) || manifest.jobId !== jobId)
   const works: readonly TaskEither<StreamError, unknown>[] = [
-    keeper.sweep(job, { parts: partsOf(stays), newest, supersededTtlMs: 0 }),
+    // What has a higher id was brought for the next life of the job.
+    keeper.sweep(job, { parts: partsOf(stays), newest: epoch, supersededTtlMs: 0 }),
     ...(stays.length === 0 ? [keeper.leave(job)] : []),
     ...(ttlMs !== undefined && resumes ? [keeper.expire(job, ttlMs)] : []),
   ]
