@@ -147,13 +147,12 @@ test('F2: no input makes decoding throw', t => {
     for (let flips = random.below(3); flips > 0 && bytes.length > 0; flips -= 1) {
       bytes[random.below(bytes.length)] = random.below(256)
     }
-    const decoded = decodeFrame(
-      bytes.subarray(0, random.chance(0.2) ? random.below(70) : undefined),
-    )
+    const input = bytes.subarray(0, random.chance(0.2) ? random.below(70) : undefined)
+    const decoded = decodeFrame(input)
     if (isRight(decoded)) {
       valid += 1
-      // Whatever is accepted is a frame: encoding it again gives the same bytes.
-      t.deepEqual(encodeFrame(decoded.right.header, decoded.right.body), bytes)
+      // Whatever is accepted is a frame, one that was cut and says so, too: written again it is the same.
+      t.deepEqual(encodeFrame(decoded.right.header, decoded.right.body), input)
     }
   }
   t.true(valid > 1_000 && valid < 19_000)

@@ -19,21 +19,14 @@ export const stateMutants: readonly Mutant[] = [
     name: 'state is captured behind the barrier, when the turn of work is over',
     rules: ['P4', 'KS1'],
     file: subtask,
-    find: `    void writeSnapshot({ ...this.options, subtask: this.subtask, epoch, sections, base, job })
-      .then(`,
-    replace: `    void Promise.resolve()
-      .then(() => {
-        const late = sections.length < 0 ? sections : this.capture(captured, epoch, base)
-        return writeSnapshot({
-          ...this.options,
-          subtask: this.subtask,
-          epoch,
-          sections: late,
-          base,
-          job,
-        })
+    find: `    if (this.loop === undefined) this.store({ epoch, sections, base, looped: 0 }, times, release)
+    else`,
+    replace: `    if (this.loop === undefined) {
+      void Promise.resolve().then(() => {
+        const late = this.capture(captured, epoch, base)
+        this.store({ epoch, sections: late, base, looped: 0 }, times, release)
       })
-      .then(`,
+    } else`,
   },
   {
     name: 'a captured group is written in place',
