@@ -17,7 +17,7 @@ import { problemText } from '../../lib/job/problem.js'
 import type { CheckpointOptions, RestartOptions } from '../../lib/job/settings.js'
 import { validate } from '../../lib/job/validate.js'
 
-const path = '/work/sluice.config.json'
+const path = '/srv/sluice.config.json'
 
 const layers = (file: Configuration = {}, environment: Configuration = {}): Layers => ({
   environment,
