@@ -95,5 +95,5 @@ const options = new Command('bench')
   .opts<Options>()
 
 // As users run it: without the checks of development.
-process.env['NODE_ENV'] = 'production'
+process.env.NODE_ENV = 'production'
 await runSuite({ only: options.only, quick: options.quick, json: options.json })

@@ -1,5 +1,8 @@
 /** All benchmarks, in the order in which they run. */
 import type { Bench } from './bench.js'
+import { byHand } from './by-hand.js'
+import { checkpointOverhead } from './checkpoint-overhead.js'
+import { keyedExchange } from './keyed-exchange.js'
 import { sourcePerMessage } from './source-per-message.js'
 
-export const suite: readonly Bench[] = [sourcePerMessage]
+export const suite: readonly Bench[] = [sourcePerMessage, keyedExchange, byHand, checkpointOverhead]
