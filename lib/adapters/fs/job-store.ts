@@ -30,6 +30,7 @@ import type {
 import type { PartKeeper } from '../../ports/part-keeper.js'
 import { type Manifest, neededParts, type StoredPart } from '../../protocol/manifest.js'
 import { partFile } from './layout.js'
+import { defaultPatienceMs, silence, within } from './patience.js'
 
 /** What becomes of parts that cannot be removed: told, and tried again with the next checkpoint. */
 export type OnTrouble = (error: StreamError) => void
@@ -57,6 +58,8 @@ export const storeWithParts = (
   /** What the job store is known by: its parts are not another one's. */
   identity: string,
   onTrouble: OnTrouble,
+  /** How long a sweep is waited for. */
+  patienceMs = defaultPatienceMs,
 ): StoreWithParts => {
   const sweeps = backgroundSweeps(store, keeper, identity, onTrouble)
   return {
@@ -90,7 +93,8 @@ export const storeWithParts = (
       return begun
     },
     commit: (claim, manifest, options) => async () => {
-      await sweeps.settled()
+      if (!(await sweeps.settledWithin(patienceMs)))
+        return E.left(stillRemoving('complete a checkpoint', patienceMs))
       const missing = await missingOf(store, keeper, claim, manifest, sweeps.spared(claim.job))
       if (E.isLeft(missing)) return missing
       if (missing.right.length > 0) return unlessSettled(store, claim, manifest, missing.right)
@@ -105,13 +109,21 @@ export const storeWithParts = (
       if (E.isLeft(ended)) return ended
       const seen = before ?? (await lookAt(store, keeper, claim.job))
       // Not in the background: this process has nothing else to do and may be gone.
-      if (E.isRight(seen)) await sweepEnded(keeper, claim, options, seen.right, onTrouble)
-      else onTrouble(seen.left)
+      if (E.isLeft(seen)) {
+        onTrouble(seen.left)
+        return ended
+      }
+      const swept = sweepEnded(keeper, claim, options, seen.right, onTrouble).then(() => true)
+      if ((await within(swept, patienceMs)) === undefined)
+        onTrouble(stillRemoving('remove all that nobody needs', patienceMs))
       return ended
     },
     settled: sweeps.settled,
   }
 }
+
+const stillRemoving = (doing: string, patienceMs: number): StreamError =>
+  silence('the folder, where files are being removed,', doing, patienceMs)
 
 const isDone = ({ type }: CommitOutcome): boolean =>
   type === 'committed' || type === 'already-committed'
@@ -162,7 +174,7 @@ const backgroundSweeps = (
   identity: string,
   onTrouble: OnTrouble,
 ) => {
-  let others = true
+  let others: Promise<void> | undefined
   const superseded = new RecentlyNamed()
   const waiting = new Map<string, { readonly claim: Claim; readonly supersededTtlMs: number }>()
   let running: Promise<void> | undefined
@@ -173,11 +185,17 @@ const backgroundSweeps = (
       const swept = await sweepOnce(store, keeper, claim, supersededTtlMs, superseded)
       if (E.isLeft(swept)) onTrouble(swept.left)
     }
-    // Once in a coordinator's life, for the jobs that nobody starts again.
-    const expired = others ? await keeper.sweepExpired(identity, isForgotten)() : undefined
-    if (expired !== undefined && E.isLeft(expired)) onTrouble(expired.left)
-    others = false
     running = undefined
+    others ??= sweepOthers()
+  }
+  /** Once in a coordinator's life, for the jobs that nobody starts again. No commit waits for it. */
+  const sweepOthers = async (): Promise<void> => {
+    const expired = await keeper.sweepExpired(identity, isForgotten)()
+    if (E.isLeft(expired)) onTrouble(expired.left)
+  }
+  const own = async (): Promise<true> => {
+    while (running !== undefined) await running
+    return true
   }
   const isForgotten = (job: string) => async (): Promise<boolean> => {
     const record = await store.describe(job)()
@@ -191,8 +209,11 @@ const backgroundSweeps = (
       running ??= run()
     },
     settled: async (): Promise<void> => {
-      while (running !== undefined) await running
+      await own()
+      await others
     },
+    /** Whether this job's sweep is over, after so long at most. */
+    settledWithin: async (ms: number): Promise<boolean> => (await within(own(), ms)) === true,
   }
 }
 

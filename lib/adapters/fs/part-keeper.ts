@@ -34,6 +34,7 @@ import {
   temporaryFile,
 } from './layout.js'
 import { fileBytes, isOf, type ParsedHeader, parsedJson, parseHeader } from './part-file.js'
+import { defaultPatienceMs, patienceWith } from './patience.js'
 import {
   type Files,
   type FolderOptions,
@@ -63,8 +64,11 @@ export const fsPartKeeper = ({
   files = fs,
   now,
   graceMs = 60_000,
+  patienceMs = defaultPatienceMs,
 }: KeeperOptions): PartKeeper => {
   const place = { files, folder, graceMs, now }
+  const wait = patienceWith(folder, patienceMs)
+  // Sweeps take as long as they take: nobody waits for them but those who say how long.
   const attempt =
     <A>(doing: string, work: () => Promise<E.Either<StreamError, A>>) =>
     async () => {
@@ -74,18 +78,23 @@ export const fsPartKeeper = ({
         return E.left(folderError(folder, doing, thrown))
       }
     }
+  const answered =
+    <A>(doing: string, work: () => Promise<E.Either<StreamError, A>>) =>
+    () =>
+      wait(doing, 0, attempt(doing, work))
   const at = (job: string): string => join(folder, fileToken(job))
   return {
     now,
-    own: (job, store) => attempt('keep checkpoints', () => own(files, folder, at(job), job, store)),
+    own: (job, store) =>
+      answered('keep checkpoints', () => own(files, folder, at(job), job, store)),
     expect: (job, store, ttlMs) =>
-      attempt('keep the copy of a checkpoint', async () => {
+      answered('keep the copy of a checkpoint', async () => {
         const owned = await own(files, folder, at(job), job, store)
         if (E.isRight(owned)) await expect(place, at(job), ttlMs)
         return owned
       }),
     missing: (job, parts, committed) =>
-      attempt('look for the parts of a checkpoint', async () => {
+      answered('look for the parts of a checkpoint', async () => {
         const known = new Set(committed.map(partFile))
         const lost: SubtaskId[] = []
         for (const part of parts) {
@@ -99,7 +108,7 @@ export const fsPartKeeper = ({
         E.right(await sweep(place, at(job), kept)),
       ),
     expire: (job, ttlMs) =>
-      attempt('say how long checkpoints are needed', async () => {
+      answered('say how long checkpoints are needed', async () => {
         await (ttlMs === undefined ? stay(files, at(job)) : expire(place, at(job), ttlMs))
         return E.right(undefined)
       }),
@@ -108,7 +117,7 @@ export const fsPartKeeper = ({
         E.right(await sweepExpired(place, store, isForgotten)),
       ),
     leave: job =>
-      attempt('remove the folder of a job that has ended', async () => {
+      answered('remove the folder of a job that has ended', async () => {
         await leave(files, at(job))
         return E.right(undefined)
       }),

@@ -20,6 +20,7 @@ import { partName, partProblem } from '../part.js'
 import { codeOf, folderError } from './errors.js'
 import { fileToken, partFile, temporaryFile } from './layout.js'
 import { encodeHeader, fileBytes, isOf, type ParsedHeader, parseHeader } from './part-file.js'
+import { defaultPatienceMs, patienceWith } from './patience.js'
 
 /** What of Node's file system is used; tests let it fail. */
 export type Files = Pick<
@@ -32,28 +33,41 @@ export interface FolderOptions {
   readonly folder: string
   /** Default: those of Node. */
   readonly files?: Files
+  /** How long the folder may be silent. Default 60 000; more where many bytes are moved. */
+  readonly patienceMs?: number
 }
 
 type Result<A> = Promise<E.Either<StreamError, A>>
 
 /** A snapshot store in a folder, which is made when it is not there. */
-export const fsSnapshotStore = ({ folder, files = fs }: FolderOptions): SnapshotStore => ({
-  write: (job, part, chunks, ttlMs) => async () => {
-    const problem = partProblem(part, chunks, ttlMs)
-    if (problem !== undefined) {
-      const message = `${partName(job, part)} cannot be stored: ${problem}`
-      return E.left(streamError('invalid', message))
-    }
-    const content = [encodeHeader(job, part, chunks, ttlMs), ...chunks]
-    try {
-      await write(files, join(folder, fileToken(job)), partFile(part), content, ttlMs)
-      return E.right(undefined)
-    } catch (thrown) {
-      return E.left(folderError(folder, `store ${partName(job, part)}`, thrown))
-    }
-  },
-  read: (job, part) => () => read(files, folder, job, part),
-})
+export const fsSnapshotStore = ({
+  folder,
+  files = fs,
+  patienceMs = defaultPatienceMs,
+}: FolderOptions): SnapshotStore => {
+  const wait = patienceWith(folder, patienceMs)
+  return {
+    write: (job, part, chunks, ttlMs) => async () => {
+      const problem = partProblem(part, chunks, ttlMs)
+      if (problem !== undefined) {
+        const message = `${partName(job, part)} cannot be stored: ${problem}`
+        return E.left(streamError('invalid', message))
+      }
+      const content = [encodeHeader(job, part, chunks, ttlMs), ...chunks]
+      const doing = `store ${partName(job, part)}`
+      return wait(doing, part.bytes, async () => {
+        try {
+          await write(files, join(folder, fileToken(job)), partFile(part), content, ttlMs)
+          return E.right(undefined)
+        } catch (thrown) {
+          return E.left(folderError(folder, doing, thrown))
+        }
+      })
+    },
+    read: (job, part) => () =>
+      wait(`read ${partName(job, part)}`, part.bytes, () => read(files, folder, job, part)),
+  }
+}
 
 const write = async (
   files: Files,
