@@ -157,6 +157,7 @@ const openMemory = async (
   const memory = coordinatorMemory({
     stateBytesMax: backend.stateBytesMax,
     maxConcurrent: graph.checkpoint?.maxConcurrent ?? 1,
+    incremental: graph.checkpoint?.incremental ?? false,
     now: nodeScheduler.now,
   })
   const stop = natsAnswer(link, partsSubject(job), memory.answer)
