@@ -60,7 +60,8 @@ import { mergeSnapshots } from '../lib/state/snapshot-merge.js'
 import { ChannelOut } from './channel-out.js'
 import { Gate } from './gate.js'
 import type { Head } from './head.js'
-import { Mailbox, type MailboxInput, type MailboxLoop } from './mailbox.js'
+import type { MailboxInput } from './inbound.js'
+import { Mailbox, type MailboxLoop } from './mailbox.js'
 import { type OpenOutput, type Output, openOutput } from './output.js'
 import {
   type DeadLetter,
