@@ -63,6 +63,9 @@ export const sometimes = [
   'restored from a local copy',
   'local copy damaged',
   'snapshot of changes',
+  'barrier overtook what came back',
+  'loop records in a checkpoint',
+  'loop records restored',
 ] as const
 export type Sometimes = (typeof sometimes)[number]
 
