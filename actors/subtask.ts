@@ -8,6 +8,7 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { messageOf, SluiceError, type StreamError, streamError } from '../lib/errors.js'
 import { invariant } from '../lib/invariant.js'
+import { inlineRulesOf } from '../lib/job/checkpoint-rules.js'
 import type { Vertex } from '../lib/job/graph.js'
 import type { Chain, ChainEdge, Plan, Subtask } from '../lib/job/plan.js'
 import {
@@ -39,6 +40,7 @@ import {
   withCompleted,
   withPart,
 } from '../lib/protocol/increment.js'
+import { type Inlined, startInlined, withInline, withSettled } from '../lib/protocol/inline.js'
 import {
   type Manifest,
   type PartRef,
@@ -60,6 +62,7 @@ import { mergeSnapshots } from '../lib/state/snapshot-merge.js'
 import { ChannelOut } from './channel-out.js'
 import { Gate } from './gate.js'
 import type { Head } from './head.js'
+import { inlineChunks } from './inline-part.js'
 import { Mailbox, type MailboxInput, type MailboxLoop } from './mailbox.js'
 import { type OpenOutput, type Output, openOutput } from './output.js'
 import {
@@ -159,6 +162,7 @@ export class SubtaskActor {
   private declines: Decline[] = []
   private completed: Epoch
   private increments: Increments
+  private inlined: Inlined
   private lastEpoch: Epoch
   /** Snapshots that are being encoded or written, oldest first: no more than may be pending. */
   private readonly encoding = new Map<Epoch, { cancelled: boolean }>()
@@ -185,6 +189,7 @@ export class SubtaskActor {
     const { members } = foundChain
     this.listeners = new CheckpointListeners(members, foundSubtask.index, this.lastEpoch)
     this.increments = startIncrements(options.plan.graph.limits.incrementalChainMax)
+    this.inlined = startInlined(inlineRulesOf(options.plan, options.ports.log.payloadBytesMax))
   }
 
   get state(): SubtaskState {
@@ -252,6 +257,7 @@ export class SubtaskActor {
     this.early = this.early.filter(each => each.epoch !== epoch)
     this.giveUp(each => each === epoch)
     this.reports = this.reports.filter(r => r.part.epoch !== epoch)
+    this.inlined = withSettled(this.inlined, each => each === epoch)
     this.declines = this.declines.filter(d => d.epoch !== epoch)
     this.guard(() => this.head?.abort(epoch))
     if (this.phase === 'running') this.guard(() => this.listeners.abort(epoch))
@@ -266,6 +272,7 @@ export class SubtaskActor {
     const upTo = this.increments.completed?.epoch ?? 0
     for (const state of this.states.values()) state.forgetChanges(upTo)
     this.reports = this.reports.filter(r => r.part.epoch > epoch)
+    this.inlined = withSettled(this.inlined, each => each <= epoch)
     this.declines = this.declines.filter(d => d.epoch > epoch)
     this.guard(() => {
       for (const output of this.outputs.values()) output.completed(epoch)
@@ -308,14 +315,17 @@ export class SubtaskActor {
   private async readSnapshot(): Promise<E.Either<StreamError, Snapshot | undefined>> {
     const { plan, restore, ports } = this.options
     const part = restore?.parts.find(p => p.subtask === this.id)
-    if (part === undefined) return E.right(undefined)
+    if (restore === undefined) return E.right(undefined)
+    if (part === undefined) return E.left(nothingToRestore(this.id, restore.epoch))
     const chain: Snapshot[] = []
-    let restoredFrom: SubtaskState['restoredFrom'] = 'local-copy'
+    let restoredFrom: SubtaskState['restoredFrom'] = 'manifest'
     for (const one of chainOf(part)) {
-      const copy = this.options.copies?.find(one)
-      if (copy === undefined) restoredFrom = 'store'
-      const chunks =
-        copy === undefined ? await ports.snapshots.read(plan.job, one)() : E.right(copy)
+      const inline = inlineChunks(one, ports.digests.part)
+      const copy = inline === undefined ? this.options.copies?.find(one) : undefined
+      if (inline === undefined && restoredFrom !== 'store')
+        restoredFrom = copy === undefined ? 'store' : 'local-copy'
+      const copied = inline ?? (copy === undefined ? undefined : E.right(copy))
+      const chunks = copied ?? (await ports.snapshots.read(plan.job, one)())
       if (E.isLeft(chunks)) return chunks
       const snapshot = this.decode(one, chunks.right)
       if (E.isLeft(snapshot)) return snapshot
@@ -751,7 +761,9 @@ export class SubtaskActor {
     const job = this.beginEncoding(epoch)
     // Not before: what is held back would not come round.
     const letGo = this.holdBack()
-    void writeSnapshot({ ...this.options, subtask: this.subtask, epoch, sections, base, job })
+    const carries = (part: PartRef): boolean => this.carries(part)
+    const { subtask } = this
+    void writeSnapshot({ ...this.options, subtask, epoch, sections, base, job, carries })
       .then(part => {
         if (this.disposed || job.cancelled) return
         this.encoding.delete(epoch)
@@ -769,6 +781,13 @@ export class SubtaskActor {
         release()
         letGo()
       })
+  }
+
+  /** Takes a place in the reports for a part, if there is one. */
+  private carries(part: PartRef): boolean {
+    const inlined = withInline(this.inlined, part)
+    this.inlined = inlined ?? this.inlined
+    return inlined !== undefined
   }
 
   /**
@@ -885,3 +904,13 @@ const errorOf = (thrown: unknown): StreamError => {
   const type = thrown instanceof UserCodeError ? 'user-code' : 'invalid'
   return streamError(type, messageOf(thrown), { cause: thrown })
 }
+
+/** Without its part a subtask would begin anew in the middle of a job. */
+const nothingToRestore = (subtask: SubtaskId, epoch: Epoch): StreamError =>
+  streamError(
+    'corrupt',
+    `checkpoint ${epoch}, as the orders have it, lacks the part of ${subtask}`,
+    {
+      next: 'Run one version of sluice in all processes of a job.',
+    },
+  )

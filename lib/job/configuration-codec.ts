@@ -197,6 +197,7 @@ const checkpoint = options({
   numRetained: number(checkpointRules.numRetained),
   async: flag(checkpointRules.async),
   incremental: flag(checkpointRules.incremental),
+  inlineThresholdBytes: number(checkpointRules.inlineThresholdBytes),
   localRecovery: flag(checkpointRules.localRecovery),
   force: flag(checkpointRules.force),
 })
@@ -236,7 +237,6 @@ const inside = (group: string, keys: object): Hints =>
 const hints: Hints = {
   ...inside('limits', defaultLimits),
   ...inside('checkpoint', checkpointRules),
-  inlineThresholdBytes: 'Remove it: every chunk is stored by itself.',
 }
 
 /** Decodes what is configured for all jobs. */

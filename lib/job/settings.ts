@@ -45,6 +45,12 @@ export interface CheckpointOptions {
   readonly async?: boolean
   /** Whether a snapshot holds only what has changed since the one before. Default false. */
   readonly incremental?: boolean
+  /**
+   * A snapshot of a subtask of at most so many bytes is kept in the checkpoint's manifest and not
+   * written to the state backend, as long as `limits.inlineBytesMax` has room. 0 to 16 384. Default
+   * 0: every one is written.
+   */
+  readonly inlineThresholdBytes?: number
   /** Whether a worker keeps a copy of its newest snapshot, and restores from it first. Default false. */
   readonly localRecovery?: boolean
   /** Checkpoints a job with a cycle. Default false. */
@@ -119,6 +125,7 @@ export const checkpointDefaults: Omit<CheckpointConfig, 'intervalMs'> = {
   numRetained: 1,
   async: true,
   incremental: false,
+  inlineThresholdBytes: 0,
   localRecovery: false,
   force: false,
 }

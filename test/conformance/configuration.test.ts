@@ -152,7 +152,10 @@ test('a folder that nothing uses yet is shown as such', async t => {
 test('every problem of a file is told with its path, what was expected, what is there and what to do', async t => {
   const folder = await folderWith(t, {
     'sluice.config.json': {
-      checkpoint: { intervallMs: 500, mode: 'exactly', async: 'yes' },
+      checkpoint: {
+        ...{ intervallMs: 500, mode: 'exactly', async: 'yes' },
+        inlineThresholdBytes: 20_000,
+      },
       restart: { type: 'failure-rate', attempts: 3 },
       stateBackend: { type: 'rocks' },
       limits: { frameBytesMax: 0 },
@@ -187,13 +190,17 @@ test('every problem of a file is told with its path, what was expected, what is 
       'found "http://me:***@host". Add host and port.',
     ],
     ['localRecoveryFolders: expected a list of folders, ', 'found "one". Name at least one.'],
-    ['inlineThresholdBytes: expected one of ', 'Remove it: every chunk is stored by itself.'],
+    [
+      'checkpoint.inlineThresholdBytes: expected a whole number from 0 to 16384, ',
+      'found 20000. Manifests are for small snapshots: let larger ones be written.',
+    ],
+    ['inlineThresholdBytes: expected one of ', 'Write it inside checkpoint.'],
     ['chekpointsFolder: expected one of ', 'Did you mean checkpointsFolder?'],
   ] as const) {
     const found = problems.filter(line => line.startsWith(at + start) && line.endsWith(end))
     t.is(found.length, 1, `${start}…${end}\n${problems.join('\n')}`)
   }
-  t.is(problems.length, 11)
+  t.is(problems.length, 12)
 })
 
 test('the environment is held to the same rules, and told by the names of its variables', async t => {
