@@ -63,6 +63,9 @@ export const sometimes = [
   'restored from a local copy',
   'local copy damaged',
   'snapshot of changes',
+  'snapshot in a manifest',
+  'changes built on a manifest',
+  'restored from a manifest',
 ] as const
 export type Sometimes = (typeof sometimes)[number]
 
