@@ -266,7 +266,7 @@ const claimAs = async (
   const graphShape = { maxParallelism, subtasks: plan.subtasks.map(s => s.id) }
   const claimed = await claimFrom(
     { ...request, from, graphShape },
-    { ...ports, snapshots, digests },
+    { ...ports, snapshots, digests, expectParts: kept.expectParts },
   )
   await close()
   return claimed

@@ -66,6 +66,9 @@ export const sometimes = [
   'snapshot in a manifest',
   'changes built on a manifest',
   'restored from a manifest',
+  'barrier overtook what came back',
+  'loop records in a checkpoint',
+  'loop records restored',
 ] as const
 export type Sometimes = (typeof sometimes)[number]
 

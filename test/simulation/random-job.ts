@@ -14,6 +14,7 @@ import {
 } from '../../lib/job/settings.js'
 import type { Prng } from '../support/prng.js'
 import { between, drawsAt, hashText, mix, pick, pickWeighted } from './draws.js'
+import { drawLoop, goesRound, type Loop } from './random-loop.js'
 import { type Item, Item as ItemCodec, idOf, nothingSeen, Seen } from './record.js'
 
 export type OperatorKind = 'pass' | 'filter' | 'split' | 'count' | 'count-draft' | 'refuse' | 'drop'
@@ -51,6 +52,8 @@ export interface Shape {
   readonly name: string
   readonly nodes: readonly Node[]
   readonly sources: readonly SourceShape[]
+  /** Left out: no record comes twice to the same vertex. */
+  readonly loop?: Loop
   readonly mode: 'exactly-once' | 'at-least-once'
   readonly bounded: boolean
   readonly intervalMs: number
@@ -87,10 +90,31 @@ export const sourceSubject = (source: SourceShape): string => `in${source.node}`
 
 const isStateful = (kind: Node['kind']): boolean => kind === 'count' || kind === 'count-draft'
 
+/** What a checkpoint of a large job takes at most, and one of a job with a loop: a barrier goes round. */
+const calmTimeoutMs = 1_500
+
+/**
+ * In a small job a checkpoint may time out before a lost order is given again: the next one meets it.
+ * A job that restarts instead, time and again, has the time that one takes when nothing goes wrong.
+ */
+const drawTimeoutMs = (
+  random: Prng,
+  nodes: number,
+  loops: boolean,
+  { onCheckpointError }: Partial<CheckpointOptions>,
+): number => {
+  const isLarge = nodes > 5
+  const drawn = pick(random, isLarge ? [300, 600, 1_500] : [100, 100, 300, 1_500])
+  if (loops) return Math.max(calmTimeoutMs, drawn)
+  if (onCheckpointError === 'decline') return drawn
+  return Math.max(isLarge ? calmTimeoutMs : 300, drawn)
+}
+
 /** Draws a shape. */
 export const drawShape = (seed: number): Shape => {
   const random = drawsAt(seed, 'shape')
-  const nodes = drawNodes(random)
+  const drawn = drawNodes(random)
+  const { nodes, loop } = drawLoop(drawsAt(seed, 'loop'), drawn)
   const bounded = random.chance(0.65)
   const mode = random.chance(0.85) ? 'exactly-once' : 'at-least-once'
   const sources = nodes.flatMap((node, index) =>
@@ -99,21 +123,22 @@ export const drawShape = (seed: number): Shape => {
   const heartbeatMs = pick(random, [150, 300])
   const frameBytesMax = pick(random, [128, 128, 512, 2_048])
   const keeping = drawsAt(seed, 'retention')
+  const checkpointing = drawCheckpointing(drawsAt(seed, 'checkpointing'))
   return {
     name: pick(random, ['sim', 'a job', 'job.*>']),
     nodes,
     sources,
+    ...(loop === undefined ? {} : { loop }),
     mode,
     bounded,
     intervalMs: pick(random, [20, 50, 100, 200]),
-    // In a small job a checkpoint may time out before a lost order is given again: the next one meets it.
-    timeoutMs: pick(random, nodes.length > 5 ? [300, 600, 1_500] : [100, 100, 300, 1_500]),
+    timeoutMs: drawTimeoutMs(random, drawn.length, loop !== undefined, checkpointing),
     retention: pick(keeping, ['none', 'delete-on-cancellation', 'retain-on-cancellation']),
     numRetained: pick(keeping, [1, 1, 2, 3]),
     snapshots: drawSnapshots(seed),
     incremental: drawsAt(seed, 'incremental').chance(0.4),
     inlineThresholdBytes: drawInlineThreshold(drawsAt(seed, 'inline threshold')),
-    checkpointing: drawCheckpointing(drawsAt(seed, 'checkpointing')),
+    checkpointing,
     mailboxStorage: random.chance(0.8) ? 'memory' : 'file',
     restart: drawRestart(drawsAt(seed, 'restart')),
     sinksShare: random.chance(0.3),
@@ -326,7 +351,8 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
   const vertices = shape.nodes.map((node, index) => vertexOf(shape, node, index, trapdoor))
   const edges = shape.nodes.flatMap((node, to) =>
     node.inputs.map((input): Edge => {
-      const ends = { from: shape.nodes[input.from]?.id ?? '', to: node.id }
+      const when = shape.loop?.tail === input.from ? { when: leaving(shape, shape.loop) } : {}
+      const ends = { from: shape.nodes[input.from]?.id ?? '', to: node.id, ...when }
       if (input.type !== 'keyed') return { type: input.type, ...ends }
       const keyOf = (record: unknown): string =>
         keyOn(input.from, to, input.keys, ItemCodec.is(record) ? record : itemOf(-1, -1))
@@ -341,13 +367,14 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
     graph: {
       name: shape.name,
       vertices,
-      edges,
+      edges: [...edges, ...feedbackOf(shape)],
       maxParallelism: 16,
       checkpoint: filledCheckpoint({
         ...{ intervalMs, mode, timeoutMs, incremental, onCheckpointError: 'decline' },
         ...{ retention, numRetained, inlineThresholdBytes },
         ...checkpointing,
         ...shape.snapshots,
+        force: shape.loop !== undefined,
       }),
       settings: restart === undefined ? {} : { restart },
       durability: 'process-crash',
@@ -356,6 +383,19 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       limits: { ...defaultLimits, ...limits },
     },
   }
+}
+
+/** Which records go on behind a loop. */
+const leaving =
+  ({ nodes }: Shape, loop: Loop) =>
+  (record: unknown): boolean =>
+    ItemCodec.is(record) && !goesRound(loop, nodes, record)
+
+const feedbackOf = ({ nodes, loop }: Shape): readonly Edge[] => {
+  const [head, tail] = loop === undefined ? [] : [nodes[loop.head], nodes[loop.tail]]
+  if (loop === undefined || head === undefined || tail === undefined) return []
+  const when = (record: unknown): boolean => ItemCodec.is(record) && goesRound(loop, nodes, record)
+  return [{ type: 'feedback', from: tail.id, to: head.id, when }]
 }
 
 const vertexOf = (shape: Shape, node: Node, index: number, trapdoor: Trapdoor): Vertex => {
