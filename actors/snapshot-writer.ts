@@ -10,8 +10,8 @@ import type { Scheduler } from '../lib/ports/scheduler.js'
 import type { Epoch, Generation } from '../lib/protocol/ids.js'
 import { chainOf } from '../lib/protocol/increment.js'
 import type { PartRef } from '../lib/protocol/manifest.js'
-import type { LocalCopies } from '../lib/state/local-copies.js'
 import { encodeSnapshot, type SectionInput } from '../lib/state/snapshot.js'
+import type { Copies } from './copies.js'
 
 /** What is written, and with what. */
 export interface SnapshotJob {
@@ -25,7 +25,7 @@ export interface SnapshotJob {
   /** Set when nobody waits for the snapshot any more: it is given up. */
   readonly job: { readonly cancelled: boolean }
   /** Where a copy is kept of what was stored; undefined: nowhere. */
-  readonly copies?: LocalCopies | undefined
+  readonly copies?: Copies | undefined
   readonly ports: {
     readonly snapshots: SnapshotStore
     readonly scheduler: Scheduler

@@ -48,7 +48,6 @@ import {
 import type { Decline, Report, SubtaskState } from '../lib/protocol/messages.js'
 import { SourcePosition } from '../lib/protocol/source-position.js'
 import { type CapturedState, KeyedStateStore } from '../lib/state/keyed-state.js'
-import type { LocalCopies } from '../lib/state/local-copies.js'
 import { LoopLog } from '../lib/state/loop-log.js'
 import {
   decodeSnapshot,
@@ -58,6 +57,7 @@ import {
 } from '../lib/state/snapshot.js'
 import { mergeSnapshots } from '../lib/state/snapshot-merge.js'
 import { ChannelOut } from './channel-out.js'
+import type { Copies, CopyPlace } from './copies.js'
 import { Gate } from './gate.js'
 import type { Head } from './head.js'
 import { Mailbox, type MailboxInput, type MailboxLoop } from './mailbox.js'
@@ -100,8 +100,8 @@ export interface SubtaskOptions {
   /** Freezes state values, so that a function that changes one fails at once. */
   readonly freeze: boolean
   readonly ports: SubtaskPorts
-  /** What this worker wrote and still has, to be restored before the store is asked. */
-  readonly copies?: LocalCopies | undefined
+  /** What was written here and is still here, to be restored before the store is asked. */
+  readonly copies?: Copies | undefined
   /** Something that a beat tells has changed. */
   readonly onChange: () => void
 }
@@ -310,18 +310,18 @@ export class SubtaskActor {
     const part = restore?.parts.find(p => p.subtask === this.id)
     if (part === undefined) return E.right(undefined)
     const chain: Snapshot[] = []
-    let restoredFrom: SubtaskState['restoredFrom'] = 'local-copy'
+    const places = new Set<CopyPlace | undefined>()
     for (const one of chainOf(part)) {
-      const copy = this.options.copies?.find(one)
-      if (copy === undefined) restoredFrom = 'store'
+      const copy = await this.options.copies?.find(one)
+      places.add(copy?.place)
       const chunks =
-        copy === undefined ? await ports.snapshots.read(plan.job, one)() : E.right(copy)
+        copy === undefined ? await ports.snapshots.read(plan.job, one)() : E.right(copy.chunks)
       if (E.isLeft(chunks)) return chunks
       const snapshot = this.decode(one, chunks.right)
       if (E.isLeft(snapshot)) return snapshot
       chain.push(snapshot.right)
     }
-    this.restoredFrom = restoredFrom
+    this.restoredFrom = placeOf(places)
     return mergeSnapshots(chain)
   }
 
@@ -861,6 +861,12 @@ export class SubtaskActor {
     this.dispose()
     this.options.onChange()
   }
+}
+
+/** The slowest of the places that a snapshot and what it builds on came from; undefined: the store. */
+const placeOf = (places: ReadonlySet<CopyPlace | undefined>): SubtaskState['restoredFrom'] => {
+  if (places.has(undefined)) return 'store'
+  return places.has('disk') ? 'disk-copy' : 'local-copy'
 }
 
 /** What a vertex may have in a snapshot. */

@@ -2,10 +2,15 @@
 import type { CheckpointRules } from '../protocol/checkpoint.js'
 import type { CheckpointConfig } from './settings.js'
 
+/** What a coordinator goes by. */
+export interface CoordinatorRules {
+  readonly checkpoints: CheckpointRules
+  readonly tolerableFailures: number | undefined
+  readonly localRecovery: boolean
+}
+
 /** When checkpoints are taken, and how many may come to nothing; a job without them takes final ones. */
-export const checkpointRulesOf = (
-  config: CheckpointConfig | undefined,
-): { readonly checkpoints: CheckpointRules; readonly tolerableFailures: number | undefined } => ({
+export const checkpointRulesOf = (config: CheckpointConfig | undefined): CoordinatorRules => ({
   checkpoints: {
     intervalMs: config?.intervalMs,
     minPauseMs: config?.minPauseMs ?? 0,
@@ -13,4 +18,5 @@ export const checkpointRulesOf = (
     maxConcurrent: config?.maxConcurrent ?? 1,
   },
   tolerableFailures: config?.onCheckpointError === 'fail' ? config.tolerableFailures : undefined,
+  localRecovery: config?.localRecovery ?? false,
 })

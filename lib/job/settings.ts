@@ -45,7 +45,10 @@ export interface CheckpointOptions {
   readonly async?: boolean
   /** Whether a snapshot holds only what has changed since the one before. Default false. */
   readonly incremental?: boolean
-  /** Whether a worker keeps a copy of its newest snapshot, and restores from it first. Default false. */
+  /**
+   * Whether a worker keeps a copy of its newest snapshot, and restores from it first: in memory, and
+   * in `localRecoveryFolders` where these are configured. Default false.
+   */
   readonly localRecovery?: boolean
   /** Checkpoints a job with a cycle. Default false. */
   readonly force?: boolean

@@ -56,7 +56,12 @@ export const SubtaskState = t.readonly(
     /** Records that were dropped by the policy `skip`. */
     skipped: t.number,
     /** Where its snapshot came from; undefined: it had none to restore, or has not yet. */
-    restoredFrom: t.union([t.undefined, t.literal('store'), t.literal('local-copy')]),
+    restoredFrom: t.union([
+      t.undefined,
+      t.literal('store'),
+      t.literal('local-copy'),
+      t.literal('disk-copy'),
+    ]),
   }),
 )
 export type SubtaskState = t.TypeOf<typeof SubtaskState>

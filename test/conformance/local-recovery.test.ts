@@ -1,6 +1,7 @@
 /** Local recovery: a worker that lives on restores from its own copy first, and from the store otherwise. */
 import test from 'ava'
 import { partDigest } from '../../lib/adapters/digest.js'
+import type { RestoredFrom } from '../../lib/protocol/coordinator.js'
 import type { PartRef } from '../../lib/protocol/manifest.js'
 import { LocalCopies } from '../../lib/state/local-copies.js'
 import { exitOf, pidOf, startCli, untilNoted } from '../support/cli.js'
@@ -76,9 +77,9 @@ const recovering = (localRecovery: boolean, incremental = false) => {
 }
 
 /** What the second generation said of where it was restored from. */
-const localCopiesOf = ({ notes }: JobWorld): number | undefined =>
+const restoredOf = ({ notes }: JobWorld): RestoredFrom | undefined =>
   notes.flatMap(note => (note.type === 'running' && note.generation === 2 ? [note] : []))[0]
-    ?.localCopies
+    ?.restored
 
 test('workers that live on restore without the store: one that fails every read is no harm', async t => {
   const { world, reads, checkpointed, throwNow } = recovering(true)
@@ -93,8 +94,8 @@ test('workers that live on restore without the store: one that fails every read 
   t.is((await world.untilEnded()).status, 'finished')
   t.deepEqual(generations(world), [1, 2])
   t.deepEqual(reads, [])
-  t.is(localCopiesOf(world), 3)
-  t.true(world.told.includes('generation 2 runs; restored from local copies: 3'))
+  t.deepEqual(restoredOf(world), { memory: 3, disk: 0, store: 0 })
+  t.true(world.told.includes('generation 2 runs; restored: 3 from memory'))
   t.deepEqual(verdictOf(world, records), nothingWrong)
 })
 
@@ -105,7 +106,7 @@ test('without local recovery every part is read from the store', async t => {
   throwNow()
   t.is((await world.untilEnded()).status, 'finished')
   t.deepEqual([...reads].sort(), ['counts/0', 'left/0', 'right/0'])
-  t.is(localCopiesOf(world), undefined)
+  t.is(restoredOf(world), undefined)
   t.true(world.told.includes('generation 2 runs'))
 })
 
@@ -116,7 +117,7 @@ test('a worker that was killed reads its part from the store, the others their c
   world.kill('left/0')
   t.is((await world.untilEnded()).status, 'finished')
   t.deepEqual(reads, ['left/0'])
-  t.is(localCopiesOf(world), 2)
+  t.deepEqual(restoredOf(world), { memory: 2, disk: 0, store: 1 })
   t.deepEqual(verdictOf(world, records), nothingWrong)
 })
 
@@ -136,7 +137,7 @@ test('a copy that was damaged is not used: its part comes from the store', async
   t.true(damaged > 0)
   t.is((await world.untilEnded()).status, 'finished')
   t.deepEqual(reads, ['counts/0'])
-  t.is(localCopiesOf(world), 2)
+  t.deepEqual(restoredOf(world), { memory: 2, disk: 0, store: 1 })
   t.deepEqual(verdictOf(world, records), nothingWrong)
 })
 
@@ -165,7 +166,7 @@ test('snapshots of changes are restored from copies, with all that they build on
   t.is((await world.untilEnded()).status, 'finished')
   t.deepEqual(generations(world), [1, 2])
   t.deepEqual(reads, [])
-  t.is(localCopiesOf(world), 3)
+  t.deepEqual(restoredOf(world), { memory: 3, disk: 0, store: 0 })
   t.deepEqual(verdictOf(world, records), nothingWrong)
 })
 
@@ -279,7 +280,7 @@ test('on real servers: after a kill the processes that live on restore from thei
   await untilNoted(up, 'checkpoint-completed', 3)
   process.kill(await pidOf(up, 'counts/1'), 'SIGKILL')
   const { text } = await untilNoted(up, 'running', 2)
-  t.is(text, 'generation 2 runs; restored from local copies: 3')
+  t.is(text, 'generation 2 runs; restored: 3 from memory, 1 from the store')
   const last = all.slice(200).map(record => JSON.stringify(record))
   await publish(nats, settings.IN, last)
   t.is((await exitOf(up)).code, 0)
