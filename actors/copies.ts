@@ -6,8 +6,9 @@
  * is slower than the checkpoints skips some, and no checkpoint or restart waits for it, or fails by it.
  */
 import * as E from 'fp-ts/lib/Either.js'
-import type { StreamError } from '../lib/errors.js'
+import { type StreamError, streamError } from '../lib/errors.js'
 import type { CopyFolders, JobLife } from '../lib/ports/copy-folders.js'
+import type { Scheduler } from '../lib/ports/scheduler.js'
 import type { Epoch, Generation, SubtaskId } from '../lib/protocol/ids.js'
 import { chainOf } from '../lib/protocol/increment.js'
 import {
@@ -26,6 +27,7 @@ export interface CopiesOptions {
   readonly digestOf: (chunks: readonly Uint8Array[]) => string
   /** Undefined: copies are kept in memory only. */
   readonly folders: CopyFolders | undefined
+  readonly scheduler: Scheduler
   /** Told when a copy cannot be used, and when the first of several in a row cannot be kept. */
   readonly onTrouble: (error: StreamError) => void
 }
@@ -38,6 +40,9 @@ export interface FoundCopy {
   readonly place: CopyPlace
   readonly chunks: readonly Uint8Array[]
 }
+
+/** Time for one part, much longer than any disk needs that is of use. */
+const readWithinMs = 30_000
 
 type Step = (folders: CopyFolders) => Promise<void>
 
@@ -57,6 +62,8 @@ export class Copies {
   private readonly onDisk = new Map<string, StoredPart>()
   private working: Promise<void> | undefined
   private failing = false
+  /** A disk that did not answer is not asked again. */
+  private isStuck = false
   private disposed = false
 
   constructor(private readonly options: CopiesOptions) {
@@ -119,8 +126,8 @@ export class Copies {
     if (inMemory !== undefined) return { place: 'memory', chunks: inMemory }
     const { folders, onTrouble } = this.options
     const { life } = this
-    if (folders === undefined || life === undefined) return undefined
-    const read = await folders.read(life, part)()
+    if (folders === undefined || life === undefined || this.isStuck) return undefined
+    const read = await this.answered(folders.read(life, part))
     if (E.isRight(read))
       return read.right === undefined ? undefined : { place: 'disk', chunks: read.right }
     onTrouble(read.left)
@@ -139,6 +146,24 @@ export class Copies {
   /** Begins nothing any more; what is on disk stays, for the next process. */
   dispose(): void {
     this.disposed = true
+  }
+
+  /** The store may be far away, but it answers. */
+  private async answered<A>(
+    work: () => Promise<E.Either<StreamError, A>>,
+  ): Promise<E.Either<StreamError, A>> {
+    let cancel = (): void => {}
+    const late = new Promise<E.Either<StreamError, A>>(resolve => {
+      cancel = this.options.scheduler.after(readWithinMs, () => {
+        this.isStuck = true
+        const message = `a folder for copies has not answered within ${readWithinMs} ms`
+        const next = 'Check localRecoveryFolders on this machine; the store is read instead.'
+        resolve(E.left(streamError('timed-out', message, { next })))
+      })
+    })
+    const answer = await Promise.race([work(), late])
+    cancel()
+    return answer
   }
 
   private nothing(): LocalCopies {

@@ -65,6 +65,7 @@ export class WorkerActor {
       pendingMax: checkpoint.maxConcurrent,
       digestOf: ports.digests.part,
       folders,
+      scheduler: ports.scheduler,
       onTrouble,
     })
   }

@@ -8,13 +8,13 @@ const noCopies = 'no effect unless checkpoint.localRecovery is true'
 
 /** Keys whose value nothing acts on, each with why, and what to do instead. */
 export const idleSettings = (values: readonly ConfiguredValue[]): ReadonlyMap<string, string> => {
-  const valueOf = (name: string): unknown => values.find(({ key }) => key === name)?.value
-  const keepsCopies = valueOf('checkpoint.localRecovery') === true
+  const saidOf = (name: string): unknown => values.find(({ key }) => key === name)?.value
+  const keepsCopies = saidOf('checkpoint.localRecovery') === true
   return new Map([
-    ...(valueOf('savepointsFolder') === undefined
+    ...(saidOf('savepointsFolder') === undefined
       ? []
       : [['savepointsFolder', noSavepoints] as const]),
-    ...(valueOf('localRecoveryFolders') === undefined || keepsCopies
+    ...(saidOf('localRecoveryFolders') === undefined || keepsCopies
       ? []
       : [['localRecoveryFolders', noCopies] as const]),
   ])

@@ -21,10 +21,7 @@ export interface CopyFolders {
     chunks: readonly Uint8Array[],
   ): TaskEither<StreamError, void>
   /** The chunks, verified against the digest; undefined: there is no copy; an error: it is of no use. */
-  read(
-    life: JobLife,
-    part: StoredPart,
-  ): TaskEither<StreamError, readonly Uint8Array[] | undefined>
+  read(life: JobLife, part: StoredPart): TaskEither<StreamError, readonly Uint8Array[] | undefined>
   /** Removes a copy, if it is there. */
   remove(life: JobLife, part: StoredPart): TaskEither<StreamError, void>
   /**

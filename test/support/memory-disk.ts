@@ -45,7 +45,8 @@ export class MemoryDisk {
           this.time.after(this.latencyMs(process.name), () =>
             process.enter(() => {
               this.works.push(`${kind} ${about}`)
-              if (this.fails(process.name, kind)) resolve(E.left(streamError('full', `no ${kind}: ENOSPC`)))
+              if (this.fails(process.name, kind))
+                resolve(E.left(streamError('full', `no ${kind}: ENOSPC`)))
               else resolve(act())
             }),
           )
@@ -85,10 +86,7 @@ export class MemoryDisk {
     }
   }
 
-  #read(
-    life: JobLife,
-    part: StoredPart,
-  ): E.Either<StreamError, readonly Uint8Array[] | undefined> {
+  #read(life: JobLife, part: StoredPart): E.Either<StreamError, readonly Uint8Array[] | undefined> {
     const file = this.files.get(fileOf(life, part))
     if (file === undefined) return E.right(undefined)
     return partDigest(file.chunks) === part.digest
