@@ -1,6 +1,6 @@
 /**
  * The disk of a machine in virtual time, for copies of snapshots: it outlives the processes that run
- * there. Held to what the real one is held to in `test/adapters/fs/copy-folders.test.ts`.
+ * there. Held to the contract of real folders in `test/contract/copy-folders.ts`.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import { partDigest } from '../../lib/adapters/digest.js'

@@ -289,16 +289,38 @@ const sweep = async (
       join(at, own.job, own.life),
       name => isOld(name) && !needed.has(name),
     )
-    for (const otherJob of await namesIn(place, at))
-      for (const life of await namesIn(place, join(at, otherJob))) {
-        const isSameJob = otherJob === own.job
-        if (isSameJob && life === own.life) continue
-        const limitMs = isSameJob ? untouchedMs.sameJob : untouchedMs.others
-        const facts = await lookAt(place.files, join(at, otherJob, life))
-        // What is written or removed in a folder touches it.
-        if (facts?.isDirectory() !== true || place.now() - facts.mtimeMs < limitMs) continue
-        removed += await empty(place, join(at, otherJob), life)
-      }
+    for (const jobName of await namesIn(place, at)) {
+      const isSameJob = jobName === own.job
+      const limitMs = isSameJob ? untouchedMs.sameJob : untouchedMs.others
+      removed += await sweepLives(
+        place,
+        join(at, jobName),
+        life => !(isSameJob && life === own.life),
+        limitMs,
+      )
+    }
+  }
+  return removed
+}
+
+/** Removes lives of one job that nobody has touched for so long. */
+const sweepLives = async (
+  place: Place,
+  jobFolder: string,
+  isOther: (life: string) => boolean,
+  limitMs: number,
+): Promise<number> => {
+  let removed = 0
+  try {
+    for (const life of await namesIn(place, jobFolder)) {
+      const facts = isOther(life) ? await lookAt(place.files, join(jobFolder, life)) : undefined
+      // What is written or removed in a folder touches it.
+      if (facts?.isDirectory() === true && place.now() - facts.mtimeMs >= limitMs)
+        removed += await empty(place, jobFolder, life)
+    }
+  } catch (thrown) {
+    // Another user's are for that user to remove.
+    if (!['EACCES', 'EPERM'].includes(codeOf(thrown))) throw thrown
   }
   return removed
 }

@@ -205,6 +205,23 @@ test('CP4: what other lives have left goes when nobody has touched it for long',
   t.deepEqual(await fs.readdir(join(folder, 'sluice_copies')), ['job'])
 })
 
+test('CP4: a job of another user in the folder hinders no sweep', async t => {
+  const other: JobLife = { job: 'other', jobId: 'life-1' }
+  const { folder, copies } = await open(t, {
+    unlink: async path => {
+      if (String(path).includes('/other/')) throw failing('EACCES')
+      await fs.unlink(path)
+    },
+  })
+  const [mine, theirs] = [partAt(1), partAt(1, 1, 'counts/0', other)]
+  await right(t, copies.write(life, mine.part, mine.chunks))
+  await right(t, copies.write(other, theirs.part, theirs.chunks))
+  const longAgo = new Date(Date.now() - 30 * 24 * hourMs)
+  await fs.utimes(join(folder, theirs.file, '..'), longAgo, longAgo)
+  t.is(await right(t, copies.sweep(life, 2, [])), 1)
+  t.deepEqual(await filesIn(folder), [theirs.file])
+})
+
 test('CP4: the end of a job removes its copies, and nothing of others', async t => {
   const { folder, copies } = await open(t)
   const other: JobLife = { job: 'other', jobId: 'life-1' }
