@@ -48,7 +48,7 @@ import {
   type Report,
   ToCoordinator,
 } from '../lib/protocol/messages.js'
-import { leftBy } from '../lib/protocol/retention.js'
+import { leftBy, supersededTtlOf } from '../lib/protocol/retention.js'
 
 /** What a coordinator needs of the world. */
 export interface CoordinatorPorts {
@@ -359,8 +359,12 @@ export class CoordinatorActor {
   private async tryCommit(manifest: Manifest, history: HistoryEntry): Promise<void> {
     const { claim, plan, ports } = this.options
     const { generation, epoch } = manifest
-    const { supersededTtlMs, historyMax } = plan.graph.limits
+    const { historyMax } = plan.graph.limits
     const { numRetained = 1 } = plan.graph.checkpoint ?? {}
+    const supersededTtlMs = supersededTtlOf(
+      plan.graph.limits.supersededTtlMs,
+      plan.graph.checkpoint,
+    )
     const options = { supersededTtlMs, numRetained, history, historyMax }
     const outcome = await ports.store.commit(claim, manifest, options)()
     if (E.isRight(outcome)) return this.committed(manifest, outcome.right)

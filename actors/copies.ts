@@ -41,8 +41,9 @@ export interface FoundCopy {
   readonly chunks: readonly Uint8Array[]
 }
 
-/** Time for one part, much longer than any disk needs that is of use. */
+/** Time for one part, and for its bytes: more than any disk needs that is of use. */
 const readWithinMs = 30_000
+const bytesPerMs = 10_000
 
 type Step = (folders: CopyFolders) => Promise<void>
 
@@ -127,7 +128,7 @@ export class Copies {
     const { folders, onTrouble } = this.options
     const { life } = this
     if (folders === undefined || life === undefined || this.isStuck) return undefined
-    const read = await this.answered(folders.read(life, part))
+    const read = await this.answered(part, folders.read(life, part))
     if (E.isRight(read))
       return read.right === undefined ? undefined : { place: 'disk', chunks: read.right }
     onTrouble(read.left)
@@ -150,13 +151,15 @@ export class Copies {
 
   /** The store may be far away, but it answers. */
   private async answered<A>(
+    { bytes }: StoredPart,
     work: () => Promise<E.Either<StreamError, A>>,
   ): Promise<E.Either<StreamError, A>> {
+    const withinMs = readWithinMs + Math.ceil(bytes / bytesPerMs)
     let cancel = (): void => {}
     const late = new Promise<E.Either<StreamError, A>>(resolve => {
-      cancel = this.options.scheduler.after(readWithinMs, () => {
+      cancel = this.options.scheduler.after(withinMs, () => {
         this.isStuck = true
-        const message = `a folder for copies has not answered within ${readWithinMs} ms`
+        const message = `a folder for copies has not answered within ${withinMs} ms`
         const next = 'Check localRecoveryFolders on this machine; the store is read instead.'
         resolve(E.left(streamError('timed-out', message, { next })))
       })

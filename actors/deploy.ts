@@ -270,7 +270,10 @@ const claimAs = async (
   const { snapshots, close } = opened.right
   const { maxParallelism } = plan.graph
   const graphShape = { maxParallelism, subtasks: plan.subtasks.map(s => s.id) }
-  const claimed = await claimFrom({ ...request, from, graphShape }, { ...ports, snapshots })
+  const claimed = await claimFrom(
+    { ...request, from, graphShape },
+    { ...ports, snapshots, expectParts: kept.expectParts },
+  )
   await close()
   return claimed
 }

@@ -6,9 +6,11 @@
  *   FR2. The new job has a copy of its own before it exists: whatever becomes of the job that the
  *        checkpoint was taken by, and of its parts, neither needs the other any more. Nothing of that
  *        job is changed.
+ *        A start that comes to nothing leaves copies that expire, whenever it was cut off.
  *   FR3. A job that runs, or that may go on, is not started from anything else.
  */
 import * as E from 'fp-ts/lib/Either.js'
+import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
 import { type StreamError, streamError } from '../lib/errors.js'
 import type { JobRecord, JobStore, SnapshotStore } from '../lib/ports/job-store.js'
 import { type CoordinatorSettings, misfitOf } from '../lib/protocol/coordinator.js'
@@ -33,6 +35,8 @@ export interface FromRequest extends ClaimRequest {
 /** What starting from a checkpoint needs of the world. */
 export interface FromPorts extends ClaimPorts {
   readonly snapshots: SnapshotStore
+  /** Said before anything is written for a job that may never start: after so long nobody needs it. */
+  readonly expectParts: (job: string, ttlMs: number) => TaskEither<StreamError, void>
 }
 
 type Result<A> = Promise<E.Either<StreamError, A>>
@@ -118,8 +122,10 @@ const copyOf = async (
   source: Manifest,
   job: string,
   used: Epoch,
-  { snapshots }: FromPorts,
+  { snapshots, expectParts }: FromPorts,
 ): Result<Manifest> => {
+  const expected = await expectParts(job, copyTtlMs)()
+  if (E.isLeft(expected)) return expected
   const epoch = used < source.epoch ? source.epoch : used + 1
   const parts: PartRef[] = []
   for (const part of source.parts) {

@@ -3,11 +3,12 @@
  *
  * A blocked channel's frames wait here; they are bounded, since a writer gets credit only for what was
  * processed. Not so on feedback channels: a loop whose head waits for room further on, where somebody
- * waits for room in the head, would stand still for ever. What comes back is taken in at once, goes first,
- * and has a limit of its own. No alignment waits for it (`lib/state/loop-log.ts`).
+ * waits for room in the head, would stand still for ever. What comes back is taken in at once, and has a
+ * limit of its own (`lib/protocol/loop-share.ts`). No alignment waits for it (`lib/state/loop-log.ts`).
  *
  * Frames are accepted in order per channel; duplicates and early ones are dropped, since the
- * writer sends them again.
+ * writer sends them again. The stream only carries them: what has arrived is removed from it, whether it
+ * waits or not, so that nothing that waits takes another channel's room in it.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import { SluiceError, type StreamError, streamError } from '../lib/errors.js'
@@ -24,22 +25,13 @@ import {
   step as stepAlignment,
 } from '../lib/protocol/alignment.js'
 import { ChannelReader } from '../lib/protocol/channel.js'
-import { decodeFrame, type FrameHeader } from '../lib/protocol/frame.js'
+import { decodeFrame } from '../lib/protocol/frame.js'
 import type { ChannelId, Epoch, Generation } from '../lib/protocol/ids.js'
+import { framesBeforeNew } from '../lib/protocol/loop-share.js'
 import type { LoopLog, LoopRecords } from '../lib/state/loop-log.js'
 import type { Gate } from './gate.js'
 import type { Head, PumpOutcome } from './head.js'
-
-/** One channel into a mailbox. */
-export interface MailboxInput {
-  readonly channel: ChannelId
-  readonly subject: string
-  /** Whether it leads back to the head of a loop. */
-  readonly isFeedback: boolean
-  /** Takes one record of this channel. */
-  readonly receive: (record: unknown) => void
-  readonly sendCredit: (number: number) => void
-}
+import { type Inbound, type MailboxInput, Turns, type Waiting } from './inbound.js'
 
 /** What a mailbox reads, and whom it tells. */
 export interface MailboxOptions {
@@ -75,21 +67,6 @@ export interface MailboxLoop {
   readonly onReturned: (whole: LoopRecords) => void
 }
 
-interface Waiting {
-  readonly header: FrameHeader
-  readonly body: Uint8Array
-  readonly bytes: number
-}
-
-interface Inbound {
-  readonly input: MailboxInput
-  readonly reader: ChannelReader
-  /** Accepted frames, oldest first; `next` is the index of the first not yet processed. */
-  queue: Waiting[]
-  next: number
-  blocked: boolean
-}
-
 /** A frame in the middle of its records, when an output ran out of room. */
 interface Cursor {
   readonly inbound: Inbound
@@ -107,13 +84,15 @@ export class Mailbox implements Head {
   readonly ended = false
   private readonly inbounds = new Map<ChannelId, Inbound>()
   private readonly bySubject = new Map<string, Inbound>()
-  private readonly order: Inbound[] = []
-  private turn = 0
+  private readonly ordinary = new Turns()
+  private readonly feedback = new Turns()
+  /** Frames that have come back and were taken since one that is new. */
+  private sinceNew = 0
   private alignment: Alignment
   private cursor: Cursor | undefined
   private reader: LogReader | undefined
-  private readonly held: { readonly sequence: number; done: boolean }[] = []
-  private readonly slots = new WeakMap<Waiting, { readonly sequence: number; done: boolean }>()
+  /** Every message of the stream up to it has arrived. */
+  private arrivedThrough = 0
   private purgeableBytes = 0
   private purging = false
   private disposed = false
@@ -130,7 +109,8 @@ export class Mailbox implements Head {
       const inbound: Inbound = { input, reader, queue: [], next: 0, blocked: false }
       this.inbounds.set(input.channel, inbound)
       this.bySubject.set(input.subject, inbound)
-      this.order.push(inbound)
+      const turns = input.isFeedback ? this.feedback : this.ordinary
+      turns.inbounds.push(inbound)
     }
     this.alignment = initialAlignment({
       mode: options.mode,
@@ -157,7 +137,10 @@ export class Mailbox implements Head {
     const { gate, scheduler } = this.options
     for (;;) {
       if (gate.closed) return 'blocked'
-      if (this.takeRestored()) continue
+      if (this.takeRestored()) {
+        if ((this.restoredAt & clockMask) === 0 && scheduler.now() >= until) return 'yield'
+        continue
+      }
       const stopped = this.resumeCursor(until)
       if (stopped !== undefined) return stopped
       const inbound = this.nextReadable()
@@ -183,7 +166,7 @@ export class Mailbox implements Head {
   }
 
   tick(now: number): void {
-    for (const { reader, input } of this.order) {
+    for (const { reader, input } of this.inbounds.values()) {
       // A slow reader's writer has a small window, of which it must hear before a quarter of ours is done.
       const credit = reader.pendingCredit()
       if (credit !== undefined) input.sendCredit(credit)
@@ -198,6 +181,7 @@ export class Mailbox implements Head {
         return
       }
     }
+    this.purge()
   }
 
   answerCreditRequest(channel: ChannelId): void {
@@ -210,7 +194,7 @@ export class Mailbox implements Head {
     this.disposed = true
     this.reader?.close()
     this.cursor = undefined
-    for (const inbound of this.order) inbound.queue = []
+    for (const inbound of this.inbounds.values()) inbound.queue = []
   }
 
   private onMessage(message: LogMessage): void {
@@ -236,25 +220,19 @@ export class Mailbox implements Head {
       this.options.onFailed(streamError('fenced', `${facts} on ${message.subject}`))
       return
     }
-    const slot = { sequence: message.sequence, done: false }
-    this.held.push(slot)
-    if (inbound.reader.accept(header.number, this.options.scheduler.now()) !== 'accept') {
-      this.settle(slot, message.payload.byteLength)
-      return
-    }
-    const waiting: Waiting = { header, body, bytes: message.payload.byteLength }
+    const bytes = message.payload.byteLength
+    this.arrivedThrough = message.sequence
+    this.purgeableBytes += bytes
+    this.purge()
+    if (inbound.reader.accept(header.number, this.options.scheduler.now()) !== 'accept') return
+    const waiting: Waiting = { header, body, bytes }
     inbound.queue.push(waiting)
-    if (inbound.input.isFeedback) this.takeIn(inbound, waiting, slot)
-    else this.slots.set(waiting, slot)
+    if (inbound.input.isFeedback) this.takeIn(inbound, waiting)
     this.options.onArrived()
   }
 
   /** A frame that came back is in our memory from here on: its writer need not wait for more than that. */
-  private takeIn(
-    inbound: Inbound,
-    frame: Waiting,
-    slot: { readonly sequence: number; done: boolean },
-  ): void {
+  private takeIn(inbound: Inbound, frame: Waiting): void {
     const { loopBytesMax } = this.options.limits
     this.loopBytes += frame.bytes
     if (this.loopBytes > loopBytesMax) {
@@ -267,29 +245,23 @@ export class Mailbox implements Head {
     }
     const credit = inbound.reader.processed(frame.header.number, frame.bytes)
     if (credit !== undefined) inbound.input.sendCredit(credit)
-    this.settle(slot, frame.bytes)
   }
 
-  /**
-   * Channels take turns, so that one that is always full does not starve the others' barriers; but what
-   * has come back goes first, or a loop would fill up with what is new.
-   */
+  /** What is new gets less of the time the more waits to go round, but always some. */
   private nextReadable(): Inbound | undefined {
-    const count = this.order.length
-    if (this.loopBytes > 0) {
-      const back = this.order.find(
-        ({ input, queue, next }) => input.isFeedback && next < queue.length,
-      )
-      if (back !== undefined) return back
-    }
-    for (let step = 0; step < count; step += 1) {
-      const inbound = this.order[(this.turn + step) % count]
-      if (inbound !== undefined && !inbound.blocked && inbound.next < inbound.queue.length) {
-        this.turn = (this.turn + step + 1) % count
-        return inbound
+    if (this.loopBytes === 0) return this.ordinary.next()
+    const { channelBytesMax } = this.options.limits
+    if (this.sinceNew >= framesBeforeNew(this.loopBytes, channelBytesMax)) {
+      const fresh = this.ordinary.next()
+      if (fresh !== undefined) {
+        this.sinceNew = 0
+        return fresh
       }
     }
-    return undefined
+    const back = this.feedback.next()
+    if (back === undefined) return this.ordinary.next()
+    this.sinceNew += 1
+    return back
   }
 
   private take(inbound: Inbound): void {
@@ -352,29 +324,25 @@ export class Mailbox implements Head {
     }
     const credit = inbound.reader.processed(frame.header.number, frame.bytes)
     if (credit !== undefined) inbound.input.sendCredit(credit)
-    const slot = this.slots.get(frame)
-    if (slot !== undefined) this.settle(slot, frame.bytes)
   }
 
-  /** Removes from the mailbox what all channels are done with, a good deal at a time. */
-  private settle(slot: { readonly sequence: number; done: boolean }, bytes: number): void {
-    slot.done = true
-    this.purgeableBytes += bytes
+  /**
+   * Removes what has arrived from the stream, a good deal at a time. Always all of it: nats-server 2.9.10
+   * does not cut a stream in memory where a message was removed before.
+   */
+  private purge(): void {
     if (this.purgeableBytes < purgeEveryBytes || this.purging) return
-    let keep = 0
-    while (keep < this.held.length && this.held[keep]?.done === true) keep += 1
-    if (keep === 0) return
-    const last = this.held[keep - 1]?.sequence ?? 0
-    this.held.splice(0, keep)
+    const bytes = this.purgeableBytes
     this.purgeableBytes = 0
     this.purging = true
     void this.options.log
-      .purge(this.options.stream, last + 1)()
+      .purge(this.options.stream, this.arrivedThrough + 1)()
       .then(result => {
         this.purging = false
-        // A purge that failed is made up for by the next one; a mailbox that fills up says so itself.
-        if (E.isLeft(result) && result.left.type === 'missing' && !this.disposed)
-          this.options.onFailed(result.left)
+        if (E.isRight(result) || this.disposed) return
+        if (result.left.type === 'missing') this.options.onFailed(result.left)
+        // In a full stream nothing arrives any more that would ask for another.
+        else this.purgeableBytes += bytes
       })
   }
 

@@ -5,6 +5,7 @@
  */
 import { resolve } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
 import { copyFolderProblem, copyFolders } from '../lib/adapters/fs/copy-folders.js'
 import { storeWithParts } from '../lib/adapters/fs/job-store.js'
 import { fsPartKeeper } from '../lib/adapters/fs/part-keeper.js'
@@ -53,6 +54,8 @@ export interface CoordinatorStore {
   readonly store: JobStore
   /** Opens what reads and writes snapshots, for a job that starts from another one's. */
   readonly openSnapshots: () => Promise<E.Either<StreamError, WorkerStore>>
+  /** Said before parts are written for a job that may never start: after so long nobody needs them. */
+  readonly expectParts: (job: string, ttlMs: number) => TE.TaskEither<StreamError, void>
   readonly close: () => Promise<void>
 }
 
@@ -126,7 +129,7 @@ export const openCoordinatorStore = async (
     close: () => redis.close(),
   }
   const store = redisJobStore(redis)
-  if (backend.type === 'redis') return E.right({ store, ...rest })
+  if (backend.type === 'redis') return E.right({ store, expectParts: expireAnyway, ...rest })
   const identity = await redisIdentity(redis)()
   if (E.isLeft(identity)) {
     await redis.close()
@@ -134,8 +137,11 @@ export const openCoordinatorStore = async (
   }
   const keeper = fsPartKeeper({ ...folderOf(backend), now: nodeScheduler.wallClock })
   const withParts = storeWithParts(store, keeper, identity.right, error => trouble(error.message))
-  return E.right({ store: withParts, ...rest })
+  return E.right({ store: withParts, expectParts: withParts.expectParts, ...rest })
 }
+
+/** Each part has a TTL of its own. */
+const expireAnyway = () => TE.right(undefined)
 
 const openMemory = async (
   backend: Extract<StateBackend, { readonly type: 'memory' }>,
@@ -154,6 +160,7 @@ const openMemory = async (
   const memory = coordinatorMemory({
     stateBytesMax: backend.stateBytesMax,
     maxConcurrent: graph.checkpoint?.maxConcurrent ?? 1,
+    incremental: graph.checkpoint?.incremental ?? false,
     now: nodeScheduler.now,
   })
   const stop = natsAnswer(link, partsSubject(job), memory.answer)
@@ -161,6 +168,7 @@ const openMemory = async (
     backend,
     store: memory.store,
     openSnapshots: async () => E.left(nothingToCopy),
+    expectParts: expireAnyway,
     close: async () => {
       stop()
       await link.close()()

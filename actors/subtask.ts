@@ -60,7 +60,8 @@ import { ChannelOut } from './channel-out.js'
 import type { Copies, CopyPlace } from './copies.js'
 import { Gate } from './gate.js'
 import type { Head } from './head.js'
-import { Mailbox, type MailboxInput, type MailboxLoop } from './mailbox.js'
+import type { MailboxInput } from './inbound.js'
+import { Mailbox, type MailboxLoop } from './mailbox.js'
 import { type OpenOutput, type Output, openOutput } from './output.js'
 import {
   type DeadLetter,
@@ -772,12 +773,14 @@ export class SubtaskActor {
   }
 
   /**
-   * Makes room for one snapshot more. Where there is none, the oldest is of an attempt that has been
-   * aborted, though nothing was heard of it yet. Among several that may be another one than the oldest,
-   * whose attempt then has to be told.
+   * Makes room for one snapshot more. Where there is none, two are of attempts that have been aborted,
+   * though nothing was heard of it yet: the oldest is given up. Where others may be wanted beside it, it
+   * may be another one than those, and its attempt has to be told.
    */
   private beginEncoding(epoch: Epoch): { readonly cancelled: boolean } {
-    const roomFor = this.options.plan.graph.checkpoint?.maxConcurrent ?? 1
+    const inFlight = this.options.plan.graph.checkpoint?.maxConcurrent ?? 1
+    // One more, for an attempt between others whose abort is late; a single one is always the oldest.
+    const roomFor = inFlight === 1 ? 1 : inFlight + 1
     const [oldest] = this.encoding.keys()
     if (oldest !== undefined && this.encoding.size >= roomFor) {
       this.giveUp(each => each === oldest)

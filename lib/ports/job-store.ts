@@ -182,9 +182,13 @@ export interface JobStore {
   history(job: string): TaskEither<StreamError, readonly HistoryEntry[]>
   /**
    * The completed checkpoints that are kept, newest first: of the job's present or last life, then of
-   * earlier ones. Those of a job that ended with a TTL are here as long as they are there.
+   * earlier ones. Those of a job that ended with a TTL are here as long as they are there. One that
+   * cannot be read is left out; with `strict` it is an error.
    */
-  checkpoints(job: string): TaskEither<StreamError, readonly Manifest[]>
+  checkpoints(
+    job: string,
+    options?: { readonly strict?: boolean },
+  ): TaskEither<StreamError, readonly Manifest[]>
   list(): TaskEither<StreamError, readonly JobRecord[]>
   /** Facts about the store that decide whether it may hold checkpoints. */
   durability(): TaskEither<

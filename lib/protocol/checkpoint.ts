@@ -52,6 +52,8 @@ export interface CheckpointState {
   readonly subtasks: ReadonlySet<SubtaskId>
   /** When the next periodic checkpoint is due; it stays in the past while it is blocked (one tick, however long). */
   readonly dueAt: number | undefined
+  /** Whether all sources had ended at the last tick: only a final one can begin then. */
+  readonly allEnded: boolean
   /** Not before this a final checkpoint is tried again. */
   readonly finalDueAt: number
   readonly lastCompletedAt: number | undefined
@@ -143,6 +145,7 @@ export const startCheckpoints = (options: {
       : options.restored === 0
         ? options.now
         : options.now + intervalOf(options.rules),
+  allEnded: false,
   finalDueAt: options.now,
   lastCompletedAt: undefined,
   allocating: undefined,
@@ -163,7 +166,7 @@ const intervalOf = (rules: CheckpointRules): number =>
 export const stepCheckpoints = (state: CheckpointState, event: CheckpointEvent): CheckpointStep => {
   switch (event.type) {
     case 'tick':
-      return trigger(...expire(state, event.now), event)
+      return trigger(...expire({ ...state, allEnded: event.allEnded }, event.now), event)
     case 'requested':
       return [requested(state, event.request), []]
     case 'allocated':
@@ -222,8 +225,10 @@ export const nextCheckpointAt = (state: CheckpointState): number | undefined => 
     .filter(p => !p.committing)
     .map(p => p.registeredAt + state.rules.timeoutMs)
   if (!isBlocked(state)) {
-    if (state.queued.length > 0) deadlines.push(0)
-    if (state.dueAt !== undefined) deadlines.push(Math.max(state.dueAt, earliestAfterPause(state)))
+    if (state.allEnded) deadlines.push(state.finalDueAt)
+    else if (state.queued.length > 0) deadlines.push(0)
+    else if (state.dueAt !== undefined)
+      deadlines.push(Math.max(state.dueAt, earliestAfterPause(state)))
   }
   return deadlines.length === 0 ? undefined : Math.min(...deadlines)
 }
@@ -377,7 +382,8 @@ const abort = (
   {
     ...state,
     pending: state.pending.filter(p => p.epoch !== attempt.epoch),
-    finalDueAt: attempt.final ? now + finalRetryMs : state.finalDueAt,
+    // One that loops is no longer the final one (K8), and would be followed at once all the same.
+    finalDueAt: attempt.final || isLooping(attempt) ? now + finalRetryMs : state.finalDueAt,
     aborted: [...state.aborted, attempt.epoch].slice(-abortedKept),
   },
   [

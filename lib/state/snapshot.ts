@@ -52,8 +52,8 @@ interface Piece extends ChunkItem {
  * loop. A chunk is larger than `chunkBytesMax` (256 B to 1 MiB) only if the header, one state
  * value or one record is.
  *
- * Throws a `SluiceError`: `full` for a state value above `stateValueBytesMax`, `invalid` for one that its
- * codec or `serialize` refuses. Both name operator and key.
+ * Throws a `SluiceError`: `full` for a state value, or a record in a loop, above `stateValueBytesMax`,
+ * `invalid` for one that its codec or `serialize` refuses. Both name the operator, and the key of a state.
  */
 export function* encodeSnapshot(
   input: SnapshotInput,
@@ -105,8 +105,7 @@ function* pieces(input: SnapshotInput, serialize: Serialize, bytesMax: number): 
         break
       }
       case 'loop': {
-        const guarded = serializeOf(section.operator, 'records in a loop', serialize)
-        yield* loopPieces(section.records, index, guarded, bytesMax)
+        yield* loopPieces(section, index, serialize, bytesMax)
         break
       }
       default:
@@ -117,16 +116,28 @@ function* pieces(input: SnapshotInput, serialize: Serialize, bytesMax: number): 
 
 /** Runs of records; one that is too large for a chunk has an item of its own. */
 function* loopPieces(
-  records: readonly unknown[],
+  { operator, records }: Extract<SectionInput, { kind: 'loop' }>,
   index: number,
   serialize: Serialize,
   bytesMax: number,
 ): Generator<Piece> {
+  const guarded = serializeOf(operator, 'records in a loop', serialize)
   for (let at = 0; at < records.length; at += runEntriesMax) {
-    for (const piece of halved(records.slice(at, at + runEntriesMax), serialize, bytesMax))
+    for (const piece of halved(records.slice(at, at + runEntriesMax), guarded, bytesMax)) {
+      if (piece.bytes.length > stateValueBytesMax) throw tooLargeInLoop(operator, piece.bytes)
       yield { section: index, group: 0, ...piece }
+    }
   }
 }
+
+const tooLargeInLoop = (operator: string, { length }: Uint8Array): SluiceError =>
+  new SluiceError(
+    streamError(
+      'full',
+      `a record in the loop "${operator}" takes ${length} bytes, and ${stateValueBytesMax} is the limit`,
+      { next: 'Send smaller records round: one that is in the loop is stored in one piece.' },
+    ),
+  )
 
 /** Serializes a list; where it is too large, its halves, down to single values. */
 const halved = (

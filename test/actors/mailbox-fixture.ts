@@ -2,9 +2,11 @@ import type { ExecutionContext } from 'ava'
 import * as E from 'fp-ts/lib/Either.js'
 import { Gate } from '../../actors/gate.js'
 import { Mailbox, type MailboxOptions } from '../../actors/mailbox.js'
-import type { StreamError } from '../../lib/errors.js'
+import { type StreamError, streamError } from '../../lib/errors.js'
 import { defaultLimits } from '../../lib/job/limits.js'
+import type { EventLog } from '../../lib/ports/event-log.js'
 import { encodeFrame } from '../../lib/protocol/frame.js'
+import { LoopLog } from '../../lib/state/loop-log.js'
 import { MemoryBroker } from '../support/memory-broker.js'
 import { memoryCodec } from '../support/memory-codec.js'
 import { memoryEventLog } from '../support/memory-event-log.js'
@@ -25,8 +27,19 @@ export const loneProcess = () => {
 const generation = 3
 const stream = 'MAILBOX'
 
+/** What comes back to the head of a loop, and what it does with that. */
+export interface LoopFixture {
+  /** Channels that lead back. */
+  readonly channels: readonly string[]
+  readonly restored?: readonly unknown[]
+}
+
 /** A mailbox with the channels `a` and `b`, what it did, and writers that do as they are told. */
-export const mailboxOf = (t: ExecutionContext, more: Partial<MailboxOptions> = {}) => {
+export const mailboxOf = (
+  t: ExecutionContext,
+  more: Partial<MailboxOptions> = {},
+  loop: LoopFixture = { channels: [] },
+) => {
   const { time, broker, log, scheduler } = loneProcess()
   broker.create({ name: stream, subjects: ['m.>'], storage: 'memory' })
   const received: unknown[] = []
@@ -39,7 +52,7 @@ export const mailboxOf = (t: ExecutionContext, more: Partial<MailboxOptions> = {
   const input = (channel: string) => ({
     channel,
     subject: `m.${channel}`,
-    isFeedback: false,
+    isFeedback: loop.channels.includes(channel),
     receive: (record: unknown) => {
       received.push(record)
       onReceive(record)
@@ -47,19 +60,46 @@ export const mailboxOf = (t: ExecutionContext, more: Partial<MailboxOptions> = {
     sendCredit: (number: number) => credits.push(`${channel} ${number}`),
   })
   let onReceive: (record: unknown) => void = () => {}
+  const loopLog = new LoopLog(loop.channels)
+  /** What the mailbox does to its stream. */
+  const purges: number[] = []
+  let refusedPurges = 0
+  const purge: EventLog['purge'] = (name, below) => {
+    if (refusedPurges === 0) {
+      purges.push(below)
+      return log.purge(name, below)
+    }
+    refusedPurges -= 1
+    return async () => E.left(streamError('timed-out', 'no answer'))
+  }
   const mailbox = new Mailbox({
     stream,
     generation,
-    inputs: [input('a'), input('b')],
+    inputs: ['a', 'b', ...loop.channels].map(input),
     mode: 'exactly-once',
     restored: 0,
-    loop: undefined,
+    loop:
+      loop.channels.length === 0
+        ? undefined
+        : {
+            log: loopLog,
+            restored: loop.restored ?? [],
+            receive: record => {
+              received.push(record)
+              onReceive(record)
+            },
+            onReturned: ({ epoch, records }) =>
+              received.push(`returned ${epoch} with ${records.length}`),
+          },
     limits: { ...defaultLimits, channelBytesMax: 400, channelStallTimeoutMs: 10_000 },
-    log,
+    log: { ...log, purge },
     codec: memoryCodec,
     scheduler,
     gate,
-    onSnapshot: epoch => received.push(`snapshot ${epoch}`),
+    onSnapshot: epoch => {
+      received.push(`snapshot ${epoch}`)
+      if (loop.channels.length > 0) loopLog.begin(epoch)
+    },
     onArrived: drive,
     onFailed: error => failures.push(error),
     ...more,
@@ -76,6 +116,10 @@ export const mailboxOf = (t: ExecutionContext, more: Partial<MailboxOptions> = {
     credits,
     failures,
     drive,
+    purges,
+    refusePurges: (times: number) => {
+      refusedPurges = times
+    },
     /** What else a record does to its subtask. */
     whenReceived: (act: (record: unknown) => void) => {
       onReceive = act

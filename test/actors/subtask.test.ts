@@ -18,6 +18,7 @@ const chained = (
   receive: (n: unknown, emit: (value: unknown) => void) => void,
   onError: 'fail' | 'dead-letter' = 'fail',
   records: readonly unknown[] = [1, 2, 3],
+  maxConcurrent = 1,
 ) =>
   job('chained')
     .from(iterable.source<unknown>({ id: 'numbers', open: offset => records.slice(offset) }))
@@ -31,7 +32,7 @@ const chained = (
       }),
     )
     .into(out)
-    .checkpoint({ intervalMs: 100 })
+    .checkpoint({ intervalMs: 100, maxConcurrent })
 
 test('a subtask is ready when it is restored, and runs when it is told to', async t => {
   const of = new Subtasks(countingJob(20)).deploy()
@@ -126,6 +127,25 @@ test('a newer checkpoint gives up the snapshot of the older one', async t => {
   await of.pass(5_000)
   const { reports, declines } = of.get('words/0').state
   t.deepEqual([reports.map(({ part }) => part.epoch), declines], [[2], []])
+})
+
+test('where several may be in flight, one whose abort is late costs none of the others its snapshot', async t => {
+  const of = new Subtasks(chained(() => {}, 'fail', [1, 2, 3], 2)).deploy()
+  await of.pass()
+  of.world.hooks.onRequest = (_process, request) =>
+    request.startsWith('write ') ? 'lost' : undefined
+  // The second has been aborted, and nothing was heard of that.
+  of.run().trigger(1)
+  await of.pass(10)
+  of.trigger(2)
+  await of.pass(10)
+  of.trigger(3)
+  await of.pass(10)
+  const [subtask] = of.all.values()
+  t.deepEqual(subtask?.state.declines, [])
+  of.trigger(4)
+  await of.pass(10)
+  t.deepEqual(subtask?.state.declines, [{ epoch: 1, reason: 'checkpoint 4 left no room for it' }])
 })
 
 test('what a user’s function throws fails its own subtask and names the actor', async t => {

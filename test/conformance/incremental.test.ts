@@ -16,6 +16,7 @@ import {
   uniqueName,
 } from '../support/jobs.js'
 import { withServers } from '../support/servers.js'
+import { stop } from '../support/stopped.js'
 
 test('changes alone are written, what they build on stays, and a restore puts them together', async t => {
   const servers = await withServers(t)
@@ -72,7 +73,7 @@ test('changes alone are written, what they build on stays, and a restore puts th
 
   // With one subtask stopped no further checkpoint completes, so that what is seen does not change.
   const stopped = await pidOf(up, 'counts/0')
-  process.kill(stopped, 'SIGSTOP')
+  await stop(stopped)
   const [before, ttls, after] = await eventually('nothing completes any more', async () => {
     const seen = [await latest(), await jobKeys(redis, name), await latest()] as const
     return seen[0].epoch === seen[2].epoch && hasChanges(seen[0]) ? seen : undefined

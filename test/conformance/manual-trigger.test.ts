@@ -6,6 +6,7 @@ import { CheckpointedWorld, endlessJob } from '../support/checkpointed-job.js'
 import { exitOf, pidOf, refusalOf, runCli, startCli, untilNoted } from '../support/cli.js'
 import { jobFile, numbers, openNats, streamOf, uniqueName } from '../support/jobs.js'
 import { sharedServers } from '../support/servers.js'
+import { goOn, stop } from '../support/stopped.js'
 
 /** A checkpoint at the start, and after that none for an hour. */
 const rare = { intervalMs: 3_600_000, minPauseMs: 3_600_000 } as const
@@ -157,11 +158,11 @@ test.serial('the command prints the checkpoint, for people and for programs', as
 test.serial('the command gives up where a subtask hangs, and the checkpoint goes on', async t => {
   const { servers, name, up } = await runningJob(t)
   const hung = await pidOf(up, 'counts/1')
-  process.kill(hung, 'SIGSTOP')
+  await stop(hung)
   const refusal = await refusalOf(t, ['checkpoint', name, '--timeout-ms', '1000'], { servers })
   t.is(refusal.type, 'timed-out')
   t.regex(refusal.message, /checkpoint 2 of job .* is still under way after 1000 ms/)
-  process.kill(hung, 'SIGCONT')
+  goOn(hung)
   await untilNoted(up, 'checkpoint-completed', 2)
 })
 

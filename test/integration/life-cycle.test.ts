@@ -12,6 +12,7 @@ import {
   uniqueName,
 } from '../support/jobs.js'
 import { withServers } from '../support/servers.js'
+import { goOn, stop } from '../support/stopped.js'
 
 /** The checkpoint that a manifest's or a part's key belongs to. */
 const epochOf = (key: string): number | undefined => {
@@ -36,7 +37,7 @@ test('pending parts expire, the newest checkpoint does not, superseded ones do, 
 
   // With one subtask stopped no further checkpoint completes, so what is seen does not change meanwhile.
   const stopped = await pidOf(up, 'counts/1')
-  process.kill(stopped, 'SIGSTOP')
+  await stop(stopped)
   const latestOf = async (): Promise<number> =>
     Number(await redis.hget(`sluice:{${name}}:meta`, 'latest'))
   const isPending = async (): Promise<boolean> => {
@@ -62,7 +63,7 @@ test('pending parts expire, the newest checkpoint does not, superseded ones do, 
   t.true(superseded.length > 0)
   t.true(superseded.every(([, ttl]) => ttl > 0))
 
-  process.kill(stopped, 'SIGCONT')
+  goOn(stopped)
   const completed = up.events().filter(e => e.name === 'checkpoint-completed').length
   await untilNoted(up, 'checkpoint-completed', completed + 1)
   const cancel = await runCli(t, ['cancel', name, '--json'], { servers })

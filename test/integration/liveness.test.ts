@@ -20,6 +20,7 @@ import {
   uniqueName,
 } from '../support/jobs.js'
 import { sharedServers } from '../support/servers.js'
+import { stop } from '../support/stopped.js'
 
 const heartbeatTimeoutMs = 3_000
 
@@ -107,7 +108,7 @@ test.serial('a worker that stays frozen is killed and started anew by `sluice up
   const up = startCli(t, ['up', jobFile('counts'), '--json'], { servers, settings })
   await untilNoted(up, 'checkpoint-completed')
   const frozen = await pidOf(up, 'counts/0')
-  process.kill(frozen, 'SIGSTOP')
+  await stop(frozen)
   await untilNoted(up, 'worker-lost')
   t.true(silenceOf(up) < 2 * heartbeatTimeoutMs)
   await publish(nats, settings.IN, texts(records.slice(300)))

@@ -251,3 +251,26 @@ test('the last sixteen aborted ids are remembered', t => {
   t.is(checkpoints.state.aborted.length, 16)
   t.is(checkpoints.state.aborted[0], 5)
 })
+
+test('K6: once all sources have ended, the next tick is wanted when the final one may be tried again', t => {
+  const checkpoints = new Checkpoints({}, 1)
+  t.deepEqual(checkpoints.tick(10, true), [{ type: 'allocate-id' }])
+  checkpoints.allocated(2, 1_500)
+  checkpoints.step({ type: 'declined', subtask: 'a/0', epoch: 2, reason: 'full', now: 1_600 })
+  checkpoints.tick(1_600, true)
+  t.is(nextCheckpointAt(checkpoints.state), 2_100)
+  t.deepEqual(checkpoints.tick(2_099, true), [])
+  t.deepEqual(checkpoints.tick(2_100, true), [{ type: 'allocate-id' }])
+})
+
+test('K6: a final attempt with records of a loop rests after a refused commit', t => {
+  const checkpoints = new Checkpoints({}, 1, ['a/0'])
+  checkpoints.tick(10, true)
+  checkpoints.allocated(2, 20)
+  checkpoints.step({ type: 'reported', report: { ...reportOf('a/0', 2), looped: 3 } })
+  t.deepEqual(checkpoints.types, ['commit'])
+  const refusal = { reason: 'parts-missing', facts: 'of a/0' } as const
+  checkpoints.step({ type: 'commit-refused', epoch: 2, ...refusal, now: 30 })
+  t.deepEqual(checkpoints.tick(529, true), [])
+  t.deepEqual(checkpoints.tick(530, true), [{ type: 'allocate-id' }])
+})

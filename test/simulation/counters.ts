@@ -65,6 +65,9 @@ export const sometimes = [
   'restored from a copy on disk',
   'copy on disk damaged',
   'snapshot of changes',
+  'barrier overtook what came back',
+  'loop records in a checkpoint',
+  'loop records restored',
 ] as const
 export type Sometimes = (typeof sometimes)[number]
 

@@ -6,6 +6,7 @@ import { alignmentMutants } from './mutants/alignment.js'
 import { channelMutants } from './mutants/channel.js'
 import { checkpointMutants } from './mutants/checkpoint.js'
 import { coordinatorMutants } from './mutants/coordinator.js'
+import { loopMutants } from './mutants/loop.js'
 import type { Mutant } from './mutants/mutant.js'
 import { outputMutants } from './mutants/output.js'
 import { sourceMutants } from './mutants/source.js'
@@ -16,6 +17,7 @@ export const mutants: readonly Mutant[] = [
   ...channelMutants,
   ...alignmentMutants,
   ...stateMutants,
+  ...loopMutants,
   ...sourceMutants,
   ...outputMutants,
   ...checkpointMutants,

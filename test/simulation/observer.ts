@@ -8,7 +8,8 @@
  *   I5   nothing of an epoch is published before the epoch has completed
  *   I6   no record is published twice, and none that is not right
  *   I7   barriers rise on every channel
- *   I8   every completed checkpoint holds the state of exactly the records before its offsets
+ *   I8   every completed checkpoint holds the state of exactly the records before its offsets, but for
+ *        what those that it holds on their way round a loop have yet to come to
  *   I9   what a kept checkpoint needs never expires, and as many are kept as there should be
  *   I10  what is no longer needed goes away
  *   I11  a mailbox never fills up
@@ -34,7 +35,7 @@ import { manifestKey, partKey } from '../support/memory-redis.js'
 import { count } from './counters.js'
 import type { Shape } from './random-job.js'
 import { Item, idOf, Seen } from './record.js'
-import type { Reference } from './reference.js'
+import { comingOf, type Expected, type Reference } from './reference.js'
 
 /** A promise that was broken. */
 export interface Violation {
@@ -58,6 +59,8 @@ export class Observer {
   readonly #lostOutput = new Map<string, { readonly ids: Set<string>; followed: boolean }>()
   #latest = 0
   readonly #contents = new Map<number, string>()
+  /** Checkpoints that hold records of a loop. */
+  readonly #looping = new Set<number>()
   readonly #aborted = new Set<number>()
   readonly #counts = new Map<string, string>()
   /** By output subject and way: the number of the newest record. */
@@ -147,6 +150,7 @@ export class Observer {
     const last = this.#barriers.get(`#${subject}`) ?? 0
     if (header.number <= last) count(this.counters, 'frame stored twice')
     else this.#barriers.set(`#${subject}`, header.number)
+    if (header.type === 'data' && this.shape.loop !== undefined) this.#noticeOvertaken(subject)
     if (header.type !== 'barrier' || header.number <= last) return
     const before = this.#barriers.get(subject) ?? 0
     if (header.epoch <= before)
@@ -155,9 +159,23 @@ export class Observer {
     this.#noticeSuperseded(subject, header.epoch)
   }
 
+  #isFeedback(subject: string): boolean {
+    const edge = Number(subject.slice(subject.lastIndexOf('.') + 1))
+    return this.shape.loop !== undefined && this.world.plan.edges[edge]?.isFeedback === true
+  }
+
+  /** Records come back to a head that has got a barrier which is not back yet. */
+  #noticeOvertaken(subject: string): void {
+    if (!this.#isFeedback(subject)) return
+    const channels = this.#mailboxes.get(mailboxOf(subject))?.values() ?? []
+    if (Math.max(0, ...channels) > (this.#barriers.get(subject) ?? 0))
+      count(this.counters, 'barrier overtook what came back')
+  }
+
   /** A newer barrier comes before an older one has come on every channel of the mailbox. */
   #noticeSuperseded(subject: string, epoch: Epoch): void {
-    const mailbox = subject.split('.').slice(0, 6).join('.')
+    if (this.#isFeedback(subject)) return
+    const mailbox = mailboxOf(subject)
     const channels = this.#mailboxes.get(mailbox) ?? new Map<string, Epoch>()
     this.#mailboxes.set(mailbox, channels)
     const newest = Math.max(0, ...channels.values())
@@ -172,10 +190,9 @@ export class Observer {
   #writersOf(chain: string): number {
     const { chains } = this.world.plan
     const inputs = chains.find(({ id }) => id === chain)?.inputs ?? []
-    return inputs.reduce(
-      (sum, { from }) => sum + (chains.find(({ id }) => id === from)?.parallelism ?? 0),
-      0,
-    )
+    return inputs
+      .filter(({ isFeedback }) => !isFeedback)
+      .reduce((sum, { from }) => sum + (chains.find(({ id }) => id === from)?.parallelism ?? 0), 0)
   }
 
   /** A beat on its way to the coordinator. */
@@ -307,24 +324,29 @@ export class Observer {
     count(this.counters, 'checkpoint compared with the reference')
     const offsets = this.shape.sources.map(() => 0)
     const seen = new Map<string, Seen>()
+    const waiting: Item[] = []
     for (const snapshot of snapshots) {
       if (snapshot === undefined) continue
       for (const [id, position] of snapshot.sources) this.#takeOffset(offsets, id, position)
       for (const [operator, groups] of snapshot.keyed)
         for (const entries of groups.values())
           for (const [key, value] of entries) this.#takeState(seen, `${operator}/${key}`, value)
+      for (const records of snapshot.loops.values()) waiting.push(...records.filter(Item.is))
     }
+    const coming = waiting.length === 0 ? undefined : this.#comingOf(manifest.epoch, waiting)
     const exact = this.shape.mode === 'exactly-once'
     for (const [place, all] of this.reference.states) {
       const upTo = all.filter(({ origin, n }) => n < (offsets[origin] ?? 0))
       const found = seen.get(place)
       seen.delete(place)
-      const sum = upTo.reduce((total, { hash }) => (total + hash) >>> 0, 0)
+      const later = coming?.get(place) ?? []
+      const due = upTo.length - later.length
+      const sum = (sumOf(upTo) - sumOf(later)) >>> 0
       const right = exact
-        ? (found?.count ?? 0) === upTo.length && (found?.sum ?? 0) === sum
-        : (found?.count ?? 0) >= upTo.length
+        ? (found?.count ?? 0) === due && (found?.sum ?? 0) === sum
+        : (found?.count ?? 0) >= due
       if (!right) {
-        const facts = `${place} has counted ${found?.count ?? 0} of ${upTo.length} records before ${offsets}`
+        const facts = `${place} has counted ${found?.count ?? 0} of ${due} records before ${offsets}`
         this.broken('I8', `checkpoint ${manifest.epoch}: ${facts}`)
       }
       const [operator = ''] = place.split('/')
@@ -341,6 +363,19 @@ export class Observer {
     }
     for (const place of seen.keys())
       this.broken('I8', `checkpoint ${manifest.epoch}: nothing belongs to ${place}`)
+  }
+
+  /** What records that are on their way round a loop have yet to come to. */
+  #comingOf(epoch: Epoch, waiting: readonly Item[]): Reference['states'] {
+    count(this.counters, 'loop records in a checkpoint')
+    this.#looping.add(epoch)
+    return comingOf(this.shape, waiting)
+  }
+
+  /** A generation begins, perhaps from a checkpoint. */
+  onRestored(epoch: Epoch | undefined): void {
+    if (epoch !== undefined && this.#looping.has(epoch))
+      count(this.counters, 'loop records restored')
   }
 
   #takeState(seen: Map<string, Seen>, place: string, value: unknown): void {
@@ -371,6 +406,8 @@ export class Observer {
       const spec = vertex.actor.state
       return spec === undefined ? [] : [{ kind: 'keyed', operator: vertex.id, spec }]
     })
+    if (chain.inputs.some(({ isFeedback }) => isFeedback))
+      sections.push({ kind: 'loop', operator: chain.id })
     const keyGroups = { from: 0, to: plan.graph.maxParallelism - 1 }
     const decoded: Snapshot[] = []
     for (const one of chainOf(part)) {
@@ -465,6 +502,11 @@ export class Observer {
     }
   }
 }
+
+const mailboxOf = (subject: string): string => subject.split('.').slice(0, 6).join('.')
+
+const sumOf = (all: readonly Expected[]): number =>
+  all.reduce((total, { hash }) => (total + hash) >>> 0, 0)
 
 const itemIn = (payload: Uint8Array): Item | undefined => {
   try {

@@ -14,6 +14,7 @@ import {
 } from '../../lib/job/settings.js'
 import type { Prng } from '../support/prng.js'
 import { between, drawsAt, hashText, mix, pick, pickWeighted } from './draws.js'
+import { drawLoop, goesRound, type Loop } from './random-loop.js'
 import { type Item, Item as ItemCodec, idOf, nothingSeen, Seen } from './record.js'
 
 export type OperatorKind = 'pass' | 'filter' | 'split' | 'count' | 'count-draft' | 'refuse' | 'drop'
@@ -51,6 +52,8 @@ export interface Shape {
   readonly name: string
   readonly nodes: readonly Node[]
   readonly sources: readonly SourceShape[]
+  /** Left out: no record comes twice to the same vertex. */
+  readonly loop?: Loop
   readonly mode: 'exactly-once' | 'at-least-once'
   readonly bounded: boolean
   readonly intervalMs: number
@@ -85,10 +88,14 @@ export const sourceSubject = (source: SourceShape): string => `in${source.node}`
 
 const isStateful = (kind: Node['kind']): boolean => kind === 'count' || kind === 'count-draft'
 
+/** A barrier that goes round takes longer. */
+const loopTimeoutMs = 1_500
+
 /** Draws a shape. */
 export const drawShape = (seed: number): Shape => {
   const random = drawsAt(seed, 'shape')
-  const nodes = drawNodes(random)
+  const drawn = drawNodes(random)
+  const { nodes, loop } = drawLoop(drawsAt(seed, 'loop'), drawn)
   const bounded = random.chance(0.65)
   const mode = random.chance(0.85) ? 'exactly-once' : 'at-least-once'
   const sources = nodes.flatMap((node, index) =>
@@ -101,11 +108,15 @@ export const drawShape = (seed: number): Shape => {
     name: pick(random, ['sim', 'a job', 'job.*>']),
     nodes,
     sources,
+    ...(loop === undefined ? {} : { loop }),
     mode,
     bounded,
     intervalMs: pick(random, [20, 50, 100, 200]),
     // In a small job a checkpoint may time out before a lost order is given again: the next one meets it.
-    timeoutMs: pick(random, nodes.length > 5 ? [300, 600, 1_500] : [100, 100, 300, 1_500]),
+    timeoutMs: Math.max(
+      loop === undefined ? 0 : loopTimeoutMs,
+      pick(random, drawn.length > 5 ? [300, 600, 1_500] : [100, 100, 300, 1_500]),
+    ),
     retention: pick(keeping, ['none', 'delete-on-cancellation', 'retain-on-cancellation']),
     numRetained: pick(keeping, [1, 1, 2, 3]),
     snapshots: drawSnapshots(seed),
@@ -317,7 +328,8 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
   const vertices = shape.nodes.map((node, index) => vertexOf(shape, node, index, trapdoor))
   const edges = shape.nodes.flatMap((node, to) =>
     node.inputs.map((input): Edge => {
-      const ends = { from: shape.nodes[input.from]?.id ?? '', to: node.id }
+      const when = shape.loop?.tail === input.from ? { when: leaving(shape, shape.loop) } : {}
+      const ends = { from: shape.nodes[input.from]?.id ?? '', to: node.id, ...when }
       if (input.type !== 'keyed') return { type: input.type, ...ends }
       const keyOf = (record: unknown): string =>
         keyOn(input.from, to, input.keys, ItemCodec.is(record) ? record : itemOf(-1, -1))
@@ -332,13 +344,14 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
     graph: {
       name: shape.name,
       vertices,
-      edges,
+      edges: [...edges, ...feedbackOf(shape)],
       maxParallelism: 16,
       checkpoint: filledCheckpoint({
         ...{ intervalMs, mode, timeoutMs, incremental, onCheckpointError: 'decline' },
         ...{ retention, numRetained },
         ...checkpointing,
         ...shape.snapshots,
+        force: shape.loop !== undefined,
       }),
       settings: restart === undefined ? {} : { restart },
       durability: 'process-crash',
@@ -347,6 +360,19 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       limits: { ...defaultLimits, ...limits },
     },
   }
+}
+
+/** Which records go on behind a loop. */
+const leaving =
+  ({ nodes }: Shape, loop: Loop) =>
+  (record: unknown): boolean =>
+    ItemCodec.is(record) && !goesRound(loop, nodes, record)
+
+const feedbackOf = ({ nodes, loop }: Shape): readonly Edge[] => {
+  const [head, tail] = loop === undefined ? [] : [nodes[loop.head], nodes[loop.tail]]
+  if (loop === undefined || head === undefined || tail === undefined) return []
+  const when = (record: unknown): boolean => ItemCodec.is(record) && goesRound(loop, nodes, record)
+  return [{ type: 'feedback', from: tail.id, to: head.id, when }]
 }
 
 const vertexOf = (shape: Shape, node: Node, index: number, trapdoor: Trapdoor): Vertex => {

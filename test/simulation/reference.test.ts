@@ -1,7 +1,8 @@
 import test from 'ava'
 import { defaultLimits } from '../../lib/job/limits.js'
 import { isRefused, itemOf, type Node, type Shape } from './random-job.js'
-import { referenceOf } from './reference.js'
+import { goesRound } from './random-loop.js'
+import { comingOf, referenceOf } from './reference.js'
 
 const source = (records: number, poison: readonly number[] = []): Shape['sources'][number] => ({
   node: 0,
@@ -79,4 +80,42 @@ test('only behind single subtasks records come in single file', t => {
   ]
   const { singleFile } = referenceOf(shapeOf(nodes, [source(1)]))
   t.deepEqual([...singleFile], ['source', 'wide', 'beside'])
+})
+
+const track = (): Shape => {
+  const nodes = [
+    start,
+    behind('count', 'count', 3),
+    behind('sink', 'sink', 1),
+    behind('head', 'pass', 0),
+  ]
+  return { ...shapeOf(nodes, [source(30)]), loop: { head: 3, tail: 1, roundsMax: 3 } }
+}
+
+test('a record goes round a loop as often as its number says, and leaves it once', t => {
+  const { outputs, states, singleFile } = referenceOf(track())
+  const ways = [...(outputs.get('sink') ?? [])]
+  t.is(ways.length, 30)
+  const rounds = ways.map(way => way.split('>head>count').length - 1)
+  t.deepEqual([...new Set(rounds)].sort(), [1, 2, 3])
+  const counted = [...states.values()].reduce((sum, seen) => sum + seen.length, 0)
+  t.is(
+    counted,
+    rounds.reduce((sum, each) => sum + each, 0),
+  )
+  t.deepEqual([...singleFile], ['source'])
+})
+
+test('what a record in a loop has yet to come to is what is left of its rounds', t => {
+  const shape = track()
+  const { loop } = shape
+  if (loop === undefined) return t.fail()
+  for (let n = 0; n < 30; n += 1) {
+    const item = { ...itemOf(0, n), x: '>head>count' }
+    if (!goesRound(loop, shape.nodes, item)) continue
+    const all = [...referenceOf(shape).states.values()].flat().filter(seen => seen.n === n)
+    const coming = [...comingOf(shape, [item]).values()].flat()
+    t.is(coming.length, all.length - 1)
+    t.true(coming.every(({ hash }) => all.some(seen => seen.hash === hash)))
+  }
 })

@@ -6,6 +6,7 @@
 
 import { hashText } from './draws.js'
 import { behave, counted, isRefused, itemsOf, keyOn, type Node, type Shape } from './random-job.js'
+import { goesRound } from './random-loop.js'
 import { type Item, idOf } from './record.js'
 
 /** One record that one key of one actor must have counted. */
@@ -39,6 +40,13 @@ export const referenceOf = (shape: Shape): Reference => {
   return run.reference()
 }
 
+/** What is counted, by actor and key, when records that wait at the head of the loop go on. */
+export const comingOf = (shape: Shape, waiting: readonly Item[]): Reference['states'] => {
+  const run = new Run(shape)
+  for (const item of waiting) run.comeBack(item)
+  return run.reference().states
+}
+
 class Run {
   readonly #outputs = new Map<string, Set<string>>()
   readonly #states = new Map<string, Expected[]>()
@@ -58,18 +66,22 @@ class Run {
   }
 
   leave(from: number, item: Item): void {
+    const { loop, nodes } = this.shape
+    if (loop?.tail === from && goesRound(loop, nodes, item)) {
+      this.comeBack(item)
+      return
+    }
     for (const { to, keys } of this.#readers[from] ?? []) this.#arrive(from, to, keys, item)
   }
 
+  /** A record has gone round. */
+  comeBack(item: Item): void {
+    const { loop } = this.shape
+    if (loop !== undefined) this.#arrive(loop.tail, loop.head, 0, item)
+  }
+
   reference(): Reference {
-    const wide = new Set<number>()
-    for (const [index, { inputs }] of this.shape.nodes.entries()) {
-      const isBehindWide = inputs.some(({ from }) => {
-        const before = this.shape.nodes[from]
-        return wide.has(from) || (before !== undefined && before.parallelism > 1)
-      })
-      if (isBehindWide) wide.add(index)
-    }
+    const wide = this.#wide()
     const singleFile = this.shape.nodes.filter((_, index) => !wide.has(index)).map(({ id }) => id)
     return {
       outputs: this.#outputs,
@@ -77,6 +89,23 @@ class Run {
       deadLetters: this.#deadLetters,
       singleFile: new Set(singleFile),
     }
+  }
+
+  /** Vertices that records may reach in another order than that of their source. */
+  #wide(): ReadonlySet<number> {
+    const { nodes, loop } = this.shape
+    const wide = new Set(loop === undefined ? [] : [loop.head, loop.tail])
+    // The head of a loop is the last vertex, whatever is behind it.
+    for (let before = -1; before < wide.size; ) {
+      before = wide.size
+      for (const [index, { inputs }] of nodes.entries()) {
+        const isBehindWide = inputs.some(
+          ({ from }) => wide.has(from) || (nodes[from]?.parallelism ?? 1) > 1,
+        )
+        if (isBehindWide) wide.add(index)
+      }
+    }
+    return wide
   }
 
   #arrive(from: number, to: number, keys: number, item: Item): void {

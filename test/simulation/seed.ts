@@ -71,8 +71,13 @@ export const describeShape = (shape: Shape): string => {
     const inputs = node.inputs.map(({ from, type }) => `${shape.nodes[from]?.id} ${type}`)
     return `${node.id}×${node.parallelism}${inputs.length > 0 ? ` (${inputs.join(', ')})` : ''}`
   })
+  const { loop } = shape
+  const back =
+    loop === undefined
+      ? ''
+      : `; ${shape.nodes[loop.tail]?.id} back to ${shape.nodes[loop.head]?.id}`
   const sources = shape.sources.map(
     ({ type, records, overMs }) => `${records} from ${type} over ${overMs} ms`,
   )
-  return `${shape.mode}, ${shape.bounded ? 'bounded' : 'unbounded'}, every ${shape.intervalMs} ms: ${nodes.join(' · ')}; ${sources.join(', ')}`
+  return `${shape.mode}, ${shape.bounded ? 'bounded' : 'unbounded'}, every ${shape.intervalMs} ms: ${nodes.join(' · ')}${back}; ${sources.join(', ')}`
 }

@@ -299,7 +299,10 @@ export class SimWorld {
     notes.push = (...added) => {
       for (const note of added) {
         this.tell(`note ${JSON.stringify(note)}`)
-        if (note.type === 'generation-begun') this.recoveries += 1
+        if (note.type === 'generation-begun') {
+          this.recoveries += 1
+          observer.onRestored(note.restored)
+        }
         if (note.type === 'running' && (note.restored?.memory ?? 0) > 0)
           this.count('restored from a local copy')
         if (note.type === 'running' && (note.restored?.disk ?? 0) > 0)

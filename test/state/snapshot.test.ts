@@ -516,6 +516,18 @@ test('key groups outside of the range are ignored', a => {
   a.is([...(groups?.values() ?? [])].flat().length, 30)
 })
 
+test('a record of a loop above the limit is refused with the loop and its bytes, and one below is stored', a => {
+  const loop = (bytes: number): SnapshotInput =>
+    snapshotOf({ kind: 'loop', operator: 'walk', records: ['small', 'x'.repeat(bytes), 'last'] })
+  a.notThrows(() => encode(loop(stateValueBytesMax - 64), 4_096))
+  const error = refusal(a, () => encode(loop(stateValueBytesMax), 4_096))
+  a.is(error.type, 'full')
+  a.regex(
+    error.message,
+    /^a record in the loop "walk" takes 10485\d\d bytes, and 1048576 is the limit/,
+  )
+})
+
 test('SN1: a limit outside of its bounds is a defect', a => {
   for (const limit of [0, 255, stateValueBytesMax + 1, Number.NaN]) {
     a.throws(() => encode(snapshotOf(), limit), { instanceOf: InvariantViolation, message: /SN1/ })

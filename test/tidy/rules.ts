@@ -21,6 +21,7 @@ export interface Row {
 
 const basics = ['lib/errors.ts', 'lib/invariant.ts'] as const
 const pure = ['lib/protocol', ...basics] as const
+const stores = ['lib/adapters/digest.ts', 'lib/adapters/part.ts'] as const
 const allButAdapters = ['lib/job', 'lib/operators', 'lib/ports', 'lib/state', ...pure] as const
 
 /**
@@ -43,16 +44,17 @@ export const table: readonly Row[] = [
   { at: 'lib/ports', files: [], types: ['lib/protocol', 'lib/errors.ts'], packages: ['fp-ts'] },
   adapter('lib/adapters/nats', ['nats']),
   // Records from the store are decoded by io-ts; tokens of a claim come from node:crypto.
-  adapter('lib/adapters/redis', ['ioredis', 'io-ts', 'node:'], ['lib/adapters/digest.ts']),
+  adapter('lib/adapters/redis', ['ioredis', 'io-ts', 'node:'], stores),
   // The digest of what is stored, and codecs for what comes back.
-  adapter('lib/adapters/fs', ['io-ts', 'node:'], ['lib/adapters/digest.ts']),
-  adapter('lib/adapters/memory', ['io-ts', 'node:'], ['lib/adapters/digest.ts']),
+  adapter('lib/adapters/fs', ['io-ts', 'node:'], stores),
+  adapter('lib/adapters/memory', ['io-ts', 'node:'], stores),
   // Child processes and files are what these are for.
   adapter('lib/adapters/servers', ['node:']),
   adapter('lib/adapters/node', ['node:']),
   adapter('lib/adapters/codec', ['node:']),
   // What several stores share.
   { at: 'lib/adapters/digest.ts', files: [], packages: ['node:'] },
+  { at: 'lib/adapters/part.ts', files: [], types: ['lib/protocol'], packages: [] },
   { at: 'actors', files: allButAdapters, packages: ['fp-ts', 'io-ts'] },
   // The composition root, in two parts, and the entry of the one thread that it starts.
   { at: 'actors/stores.ts', files: ['lib'], packages: ['fp-ts', 'node:'] },

@@ -22,9 +22,11 @@ import { parseSubtaskId } from '../../protocol/addresses.js'
 import type { Generation, SubtaskId } from '../../protocol/ids.js'
 import type { StoredPart } from '../../protocol/manifest.js'
 import { partDigest } from '../digest.js'
+import { partName } from '../part.js'
 import { codeOf } from './errors.js'
 import { fileToken, parseFileName, partFile, temporaryFile } from './layout.js'
 import { encodeHeader, fileBytes, isOf, parseHeader } from './part-file.js'
+import { within } from './patience.js'
 import type { Files } from './snapshot-store.js'
 
 /** Which folders, and with what they are used. */
@@ -103,8 +105,17 @@ export const copyFolders = ({ folders, now, files = fs }: CopyFoldersOptions): C
  */
 export const copyFolderProblem = async (
   folder: string,
-  files: Files & Pick<typeof fs, 'stat'> = fs,
+  files: LookFiles = fs,
+  withinMs = 10_000,
 ): Promise<string | undefined> => {
+  const looked = await within(look(folder, files), withinMs)
+  if (looked === undefined) return `which has not answered for ${withinMs} ms`
+  return looked === 'good' ? undefined : looked
+}
+
+type LookFiles = Files & Pick<typeof fs, 'stat'>
+
+const look = async (folder: string, files: LookFiles): Promise<string> => {
   try {
     if (!(await files.stat(folder)).isDirectory()) return 'which is no folder'
     const at = join(folder, root)
@@ -112,10 +123,10 @@ export const copyFolderProblem = async (
     const probe = join(at, `${randomUUID()}.probe`)
     await (await files.open(probe, 'wx', fileMode)).close()
     await files.unlink(probe)
-    return undefined
+    return 'good'
   } catch (thrown) {
     const code = codeOf(thrown)
-    if (isNoRoom(code)) return undefined // Which passes; copies fail one by one, and are tried again.
+    if (isNoRoom(code)) return 'good' // Which passes; copies fail one by one, and are tried again.
     if (code === 'ENOENT') return 'which is not there'
     if (code === 'ENOTDIR') return `where no folder can be (${code})`
     return ['EACCES', 'EPERM', 'EROFS'].includes(code)
@@ -127,8 +138,7 @@ export const copyFolderProblem = async (
 /** State is nobody else's to read. */
 const fileMode = 0o600
 
-const nameOf = ({ job }: JobLife, { subtask, epoch }: StoredPart): string =>
-  `a copy of the snapshot of ${JSON.stringify(subtask)} at checkpoint ${epoch} of the job ${JSON.stringify(job)}`
+const nameOf = ({ job }: JobLife, part: StoredPart): string => `a copy of ${partName(job, part)}`
 
 const isNoRoom = (code: string): boolean => ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(code)
 
@@ -269,8 +279,11 @@ const namesIn = async ({ files }: Place, folder: string): Promise<readonly strin
 }
 
 /** The generation that wrote a file; undefined: it is not named as a copy (CP4). */
-const generationIn = (name: string): Generation | undefined =>
-  parseFileName(name) === undefined ? undefined : Number(/^\d+-(-?\d+)-/.exec(name)?.[1])
+const generationIn = (name: string): Generation | undefined => {
+  const [, generation] = /^\d+-(-?\d+)-/.exec(name) ?? []
+  const isCopy = generation !== undefined && parseFileName(name) !== undefined
+  return isCopy ? Number(generation) : undefined
+}
 
 const sweep = async (
   place: Place,

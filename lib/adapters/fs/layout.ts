@@ -4,7 +4,7 @@
  *   <folder>/<job>/owner.json                                      whose parts these are
  *   <folder>/<job>/expires.json                                    when none of them is needed any more
  *   <folder>/<job>/<epoch>-<generation>-<subtask>-<digest>.part    one part, whole
- *   <folder>/<job>/<the same>.<TTL in ms>-<random>.tmp             one that is being written
+ *   <folder>/<job>/<any of these>.<TTL in ms>-<random>.tmp         one that is being written
  *
  * No file names another one or the folder: it may be moved or copied as it is.
  *
@@ -46,7 +46,7 @@ export const partFile = ({
 }: Pick<StoredPart, 'subtask' | 'epoch' | 'generation' | 'digest'>): string =>
   `${epoch}-${generation}-${fileToken(subtask)}-${digest.slice(0, digestChars)}.part`
 
-/** The name under which a part is written before it is whole. */
+/** The name under which a file is written before it is whole. */
 export const temporaryFile = (file: string, ttlMs: number, random: string): string =>
   `${file}.${Math.ceil(ttlMs)}-${random}.tmp`
 
@@ -57,13 +57,19 @@ export type FileName =
 
 const part = /^(\d{1,16})-(-?\d{1,16})-[0-9a-z=+~-]+-[0-9a-f]{32}\.part/
 const whole = new RegExp(`${part.source}$`)
-const temporary = new RegExp(`${part.source}\\.(\\d{1,16})-[0-9a-f-]{36}\\.tmp$`)
+const ending = /\.(\d{1,16})-[0-9a-f-]{36}\.tmp$/
+const temporary = new RegExp(`${part.source}${ending.source}`)
+const temporaryNote = new RegExp(`^(?:owner|expires)\\.json${ending.source}`)
 
 /** What a file is, by its name; undefined: not one of ours. */
 export const parseFileName = (name: string): FileName | undefined => {
   const [, epoch, generation] = whole.exec(name) ?? []
   if (epoch !== undefined)
     return { type: 'part', epoch: Number(epoch), generation: Number(generation) }
+  const [, noteTtlMs] = temporaryNote.exec(name) ?? []
+  // It belongs to no checkpoint: whoever writes it now may be of the next life.
+  if (noteTtlMs !== undefined)
+    return { type: 'temporary', epoch: Number.POSITIVE_INFINITY, ttlMs: Number(noteTtlMs) }
   const [, writtenFor, , ttlMs] = temporary.exec(name) ?? []
   return ttlMs === undefined
     ? undefined

@@ -51,11 +51,12 @@ export const parseHeader = (start: Buffer): ParsedHeader | 'more' | undefined =>
   if (!firstLine.startsWith(known)) return undefined
   const end = start.indexOf('\n', firstLine.length)
   if (known.length < firstLine.length || end < 0) return 'more'
-  const decoded = PartHeader.decode(parsed(start.toString('utf8', firstLine.length, end)))
+  const decoded = PartHeader.decode(parsedJson(start.toString('utf8', firstLine.length, end)))
   return E.isRight(decoded) ? { header: decoded.right, bytes: end + 1 } : undefined
 }
 
-const parsed = (json: string): unknown => {
+/** What JSON says; undefined when it is none. */
+export const parsedJson = (json: string): unknown => {
   try {
     return JSON.parse(json)
   } catch {

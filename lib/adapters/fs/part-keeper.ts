@@ -6,22 +6,35 @@
  *   FK2. A part that a kept checkpoint names is never removed, however old it is. One that no checkpoint
  *       names any more, or can name, goes when it is superseded for long enough; one that a checkpoint may
  *       still name, when its TTL is over.
- *       Of a job that has ended with a TTL everything goes when that is over, and an hour more: by then
- *       the job store has forgotten it, and nobody can have gone on with it.
+ *       Of a job that has ended with a TTL everything goes when that is over, and an hour more, if the
+ *       job store has forgotten it; but for what was written since: that is a later life's.
  *   FK3. Parts of one job store are not counted or removed by another: two servers that both know a job
  *       of one name cannot share a folder.
+ *   FK4. How old a part is counts from when it was asked what is needed. However long a sweep stands
+ *       still after that, it removes nothing that was committed meanwhile: whoever commits looks at the
+ *       same age, later.
  */
 import { randomUUID } from 'node:crypto'
 import * as fs from 'node:fs/promises'
 import { join } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
+import type { Task } from 'fp-ts/lib/Task.js'
+import * as t from 'io-ts'
 import { type StreamError, streamError } from '../../errors.js'
 import type { PartKeeper, PartsKept } from '../../ports/part-keeper.js'
 import type { SubtaskId } from '../../protocol/ids.js'
 import type { StoredPart } from '../../protocol/manifest.js'
 import { codeOf, folderError } from './errors.js'
-import { expiryFile, fileToken, ownerFile, parseFileName, partFile } from './layout.js'
-import { fileBytes, isOf, type ParsedHeader, parseHeader } from './part-file.js'
+import {
+  expiryFile,
+  fileToken,
+  ownerFile,
+  parseFileName,
+  partFile,
+  temporaryFile,
+} from './layout.js'
+import { fileBytes, isOf, type ParsedHeader, parsedJson, parseHeader } from './part-file.js'
+import { defaultPatienceMs, patienceWith } from './patience.js'
 import {
   type Files,
   type FolderOptions,
@@ -51,8 +64,11 @@ export const fsPartKeeper = ({
   files = fs,
   now,
   graceMs = 60_000,
+  patienceMs = defaultPatienceMs,
 }: KeeperOptions): PartKeeper => {
   const place = { files, folder, graceMs, now }
+  const wait = patienceWith(folder, patienceMs)
+  // Sweeps take as long as they take: nobody waits for them but those who say how long.
   const attempt =
     <A>(doing: string, work: () => Promise<E.Either<StreamError, A>>) =>
     async () => {
@@ -62,11 +78,23 @@ export const fsPartKeeper = ({
         return E.left(folderError(folder, doing, thrown))
       }
     }
+  const answered =
+    <A>(doing: string, work: () => Promise<E.Either<StreamError, A>>) =>
+    () =>
+      wait(doing, 0, attempt(doing, work))
   const at = (job: string): string => join(folder, fileToken(job))
   return {
-    own: (job, store) => attempt('keep checkpoints', () => own(files, folder, at(job), job, store)),
+    now,
+    own: (job, store) =>
+      answered('keep checkpoints', () => own(files, folder, at(job), job, store)),
+    expect: (job, store, ttlMs) =>
+      answered('keep the copy of a checkpoint', async () => {
+        const owned = await own(files, folder, at(job), job, store)
+        if (E.isRight(owned)) await expect(place, at(job), ttlMs)
+        return owned
+      }),
     missing: (job, parts, committed) =>
-      attempt('look for the parts of a checkpoint', async () => {
+      answered('look for the parts of a checkpoint', async () => {
         const known = new Set(committed.map(partFile))
         const lost: SubtaskId[] = []
         for (const part of parts) {
@@ -80,19 +108,24 @@ export const fsPartKeeper = ({
         E.right(await sweep(place, at(job), kept)),
       ),
     expire: (job, ttlMs) =>
-      attempt('say how long checkpoints are needed', async () => {
+      answered('say how long checkpoints are needed', async () => {
         await (ttlMs === undefined ? stay(files, at(job)) : expire(place, at(job), ttlMs))
         return E.right(undefined)
       }),
-    sweepExpired: store =>
-      attempt('remove what has expired', async () => E.right(await sweepExpired(place, store))),
+    sweepExpired: (store, isForgotten) =>
+      attempt('remove what has expired', async () =>
+        E.right(await sweepExpired(place, store, isForgotten)),
+      ),
     leave: job =>
-      attempt('remove the folder of a job that has ended', async () => {
+      answered('remove the folder of a job that has ended', async () => {
         await leave(files, at(job))
         return E.right(undefined)
       }),
   }
 }
+
+/** How long whoever writes it may take. */
+const ownerTtlMs = 60_000
 
 const own = async (
   files: Files,
@@ -103,10 +136,10 @@ const own = async (
 ): Promise<E.Either<StreamError, void>> => {
   await makeFolder(files, at)
   const path = join(at, ownerFile)
-  const owner = await ownerOf(files, path)
+  const owner = await ownerOf(files, at)
   if (owner === undefined) {
     // A link, unlike a rename, takes nobody's place.
-    const temporary = join(at, `${ownerFile}.${randomUUID()}.tmp`)
+    const temporary = join(at, temporaryFile(ownerFile, ownerTtlMs, randomUUID()))
     const handle = await files.open(temporary, 'wx')
     try {
       await handle.writeFile(JSON.stringify({ version: 1, job, store }))
@@ -123,8 +156,8 @@ const own = async (
     }
     await syncFolder(files, at)
   }
-  const now = owner ?? (await ownerOf(files, path))
-  return now === store ? E.right(undefined) : E.left(foreign(folder, at, job))
+  const now = owner ?? (await ownerOf(files, at))
+  return now?.store === store ? E.right(undefined) : E.left(foreign(folder, at, job))
 }
 
 const foreign = (folder: string, at: string, job: string): StreamError =>
@@ -136,10 +169,14 @@ const foreign = (folder: string, at: string, job: string): StreamError =>
     },
   )
 
-/** The store that owns a folder; undefined: none; empty when the file cannot be read. */
-const ownerOf = async (files: Files, path: string): Promise<string | undefined> => {
-  const text = await textOf(files, path)
-  return text === undefined ? undefined : (/"store":"([^"]+)"/.exec(text)?.[1] ?? '')
+const Owner = t.readonly(t.strict({ job: t.string, store: t.string }))
+
+/** Whose folder it is; undefined: nobody's; of an empty name when that cannot be read. */
+const ownerOf = async (files: Files, at: string): Promise<t.TypeOf<typeof Owner> | undefined> => {
+  const text = await textOf(files, join(at, ownerFile))
+  if (text === undefined) return undefined
+  const owner = Owner.decode(parsedJson(text))
+  return E.isRight(owner) ? owner.right : { job: '', store: '' }
 }
 
 /** What is in a small file; undefined when there is none. */
@@ -166,7 +203,7 @@ const isThere = async (
   return (
     isOf(header, job, part) &&
     fileBytes(file.parsed) === file.bytes &&
-    (isCommitted || ageMs(place, file) < header.ttlMs)
+    (isCommitted || ageMs(place.now(), file) < header.ttlMs)
   )
 }
 
@@ -221,13 +258,13 @@ const sweep = async (place: Place, at: string, kept: PartsKept): Promise<number>
 }
 
 /** Clocks of files are coarser than ours, and those of other machines differ. */
-const ageMs = ({ now }: Place, { writtenAt }: Looked): number => Math.max(0, now() - writtenAt)
+const ageMs = (now: number, { writtenAt }: Looked): number => Math.max(0, now - writtenAt)
 
 const isGarbage = async (
   place: Place,
   path: string,
   name: string,
-  { newest, supersededTtlMs }: PartsKept,
+  { newest, supersededTtlMs, seenAt }: PartsKept,
 ): Promise<boolean> => {
   const said = parseFileName(name)
   if (said === undefined) return false
@@ -238,7 +275,7 @@ const isGarbage = async (
   const ttlMs = said.type === 'part' ? file.parsed?.header.ttlMs : said.ttlMs
   const untilMs = (ttlMs ?? 0) + place.graceMs
   const limitMs = said.epoch <= newest ? Math.min(supersededTtlMs, untilMs) : untilMs
-  return ageMs(place, file) >= limitMs
+  return ageMs(seenAt, file) >= limitMs
 }
 
 const namesIn = async (files: Files, at: string): Promise<readonly string[]> => {
@@ -264,23 +301,49 @@ const expire = async ({ files, now }: Place, at: string, ttlMs: number): Promise
   await writeWhole(files, at, expiryFile, [text], ttlMs)
 }
 
+/** What expires already lasts longer at most; what a job without a record has left is not ours to end. */
+const expect = async (place: Place, at: string, ttlMs: number): Promise<void> => {
+  const until = await expiryOf(place.files, at)
+  const names = until === undefined ? await namesIn(place.files, at) : []
+  if (names.some(name => parseFileName(name)?.type === 'part')) return
+  await expire(place, at, Math.max(ttlMs, (until ?? 0) - place.now()))
+}
+
+/** When a job's parts expire; undefined: nothing is known of that. */
+const expiryOf = async (files: Files, at: string): Promise<number | undefined> => {
+  const [, until] = /"at":(\d+)/.exec((await textOf(files, join(at, expiryFile))) ?? '') ?? []
+  return until === undefined ? undefined : Number(until)
+}
+
 const expiredGraceMs = 3_600_000
 
-const sweepExpired = async (place: Place, store: string): Promise<number> => {
+const sweepExpired = async (
+  place: Place,
+  store: string,
+  isForgotten: (job: string) => Task<boolean>,
+): Promise<number> => {
   const { files, folder, now } = place
   let removed = 0
   for (const name of await namesIn(files, folder)) {
     const at = join(folder, name)
-    if ((await ownerOf(files, join(at, ownerFile))) !== store) continue
-    const until = Number(/"at":(\d+)/.exec((await textOf(files, join(at, expiryFile))) ?? '')?.[1])
-    if (!(now() > until + expiredGraceMs)) continue
-    removed += await sweep(place, at, everything)
+    const owner = await ownerOf(files, at)
+    if (owner?.store !== store) continue
+    const until = await expiryOf(files, at)
+    if (until === undefined || now() <= until + expiredGraceMs) continue
+    if (!(await isForgotten(owner.job)())) continue
+    removed += await sweep(place, at, allUntil(until))
     await leave(files, at)
   }
   return removed
 }
 
-const everything: PartsKept = { parts: [], newest: Number.POSITIVE_INFINITY, supersededTtlMs: 0 }
+const allUntil = (seenAt: number): PartsKept => ({
+  parts: [],
+  newest: Number.POSITIVE_INFINITY,
+  // What is younger counts as of this moment.
+  supersededTtlMs: 1,
+  seenAt,
+})
 
 const leave = async (files: Files, at: string): Promise<void> => {
   const names = await namesIn(files, at)

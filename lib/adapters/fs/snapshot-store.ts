@@ -16,9 +16,11 @@ import { type StreamError, streamError } from '../../errors.js'
 import type { SnapshotStore } from '../../ports/job-store.js'
 import type { PartRef } from '../../protocol/manifest.js'
 import { partDigest } from '../digest.js'
+import { partName, partProblem } from '../part.js'
 import { codeOf, folderError } from './errors.js'
 import { fileToken, partFile, temporaryFile } from './layout.js'
 import { encodeHeader, fileBytes, isOf, type ParsedHeader, parseHeader } from './part-file.js'
+import { defaultPatienceMs, patienceWith } from './patience.js'
 
 /** What of Node's file system is used; tests let it fail. */
 export type Files = Pick<
@@ -31,48 +33,40 @@ export interface FolderOptions {
   readonly folder: string
   /** Default: those of Node. */
   readonly files?: Files
+  /** How long the folder may be silent. Default 60 000; more where many bytes are moved. */
+  readonly patienceMs?: number
 }
 
 type Result<A> = Promise<E.Either<StreamError, A>>
 
-/** Largest chunk that is taken. */
-const chunkBytesMax = 1024 * 1024
-
 /** A snapshot store in a folder, which is made when it is not there. */
-export const fsSnapshotStore = ({ folder, files = fs }: FolderOptions): SnapshotStore => ({
-  write: (job, part, chunks, ttlMs) => async () => {
-    const problem = problemOf(part, chunks, ttlMs)
-    if (problem !== undefined) {
-      const message = `${nameOf(job, part)} cannot be stored: ${problem}`
-      return E.left(streamError('invalid', message))
-    }
-    const content = [encodeHeader(job, part, chunks, ttlMs), ...chunks]
-    try {
-      await write(files, join(folder, fileToken(job)), partFile(part), content, ttlMs)
-      return E.right(undefined)
-    } catch (thrown) {
-      return E.left(folderError(folder, `store ${nameOf(job, part)}`, thrown))
-    }
-  },
-  read: (job, part) => () => read(files, folder, job, part),
-})
-
-const nameOf = (job: string, part: PartRef): string =>
-  `the snapshot of ${JSON.stringify(part.subtask)} at checkpoint ${part.epoch} of the job ${JSON.stringify(job)}`
-
-const problemOf = (
-  part: PartRef,
-  chunks: readonly Uint8Array[],
-  ttlMs: number,
-): string | undefined => {
-  if (!(ttlMs > 0)) return `its TTL is ${ttlMs} ms`
-  if (chunks.length !== part.chunks) return `${chunks.length} chunks, ${part.chunks} announced`
-  const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
-  if (bytes !== part.bytes) return `${bytes} bytes, ${part.bytes} announced`
-  const large = chunks.find(chunk => chunk.byteLength > chunkBytesMax)
-  return large === undefined
-    ? undefined
-    : `a chunk of ${large.byteLength} bytes, ${chunkBytesMax} are allowed`
+export const fsSnapshotStore = ({
+  folder,
+  files = fs,
+  patienceMs = defaultPatienceMs,
+}: FolderOptions): SnapshotStore => {
+  const wait = patienceWith(folder, patienceMs)
+  return {
+    write: (job, part, chunks, ttlMs) => async () => {
+      const problem = partProblem(part, chunks, ttlMs)
+      if (problem !== undefined) {
+        const message = `${partName(job, part)} cannot be stored: ${problem}`
+        return E.left(streamError('invalid', message))
+      }
+      const content = [encodeHeader(job, part, chunks, ttlMs), ...chunks]
+      const doing = `store ${partName(job, part)}`
+      return wait(doing, part.bytes, async () => {
+        try {
+          await write(files, join(folder, fileToken(job)), partFile(part), content, ttlMs)
+          return E.right(undefined)
+        } catch (thrown) {
+          return E.left(folderError(folder, doing, thrown))
+        }
+      })
+    },
+    read: (job, part) => () =>
+      wait(`read ${partName(job, part)}`, part.bytes, () => read(files, folder, job, part)),
+  }
 }
 
 const write = async (
@@ -149,7 +143,7 @@ const read = async (
     return E.left(
       isMissing
         ? missing(folder, job, part)
-        : folderError(folder, `read ${nameOf(job, part)}`, thrown),
+        : folderError(folder, `read ${partName(job, part)}`, thrown),
     )
   }
   const broken = (reason: string) => E.left(corrupt(folder, job, part, reason))
@@ -174,13 +168,13 @@ const chunksOf = ({ header, bytes }: ParsedHeader, content: Buffer): readonly Ui
 }
 
 const missing = (folder: string, job: string, part: PartRef): StreamError =>
-  streamError('missing', `${nameOf(job, part)} is not in the folder ${JSON.stringify(folder)}`, {
+  streamError('missing', `${partName(job, part)} is not in the folder ${JSON.stringify(folder)}`, {
     next: 'Check that every machine has the same folder mounted there, and that nobody removes files from it.',
   })
 
 const corrupt = (folder: string, job: string, part: PartRef, reason: string): StreamError =>
   streamError(
     'corrupt',
-    `${nameOf(job, part)} in the folder ${JSON.stringify(folder)} is damaged: ${reason}`,
+    `${partName(job, part)} in the folder ${JSON.stringify(folder)} is damaged: ${reason}`,
     { next: 'Restore the folder from its backup, or restore from a checkpoint that is whole.' },
   )

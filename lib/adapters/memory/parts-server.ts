@@ -3,7 +3,8 @@
  *
  * Invariants
  *   MP1. What is held is bounded: a part has at most `stateBytesMax` bytes, and of each subtask no more
- *       than `pendingMax` parts that no checkpoint has, uploads included; the oldest makes room.
+ *       than `pendingMax` parts that no checkpoint has, uploads included; the oldest makes room, where none
+ *       has expired.
  *   MP2. A part is stored whole or not at all, and only if its bytes match its digest.
  *   MP3. Every question may be asked twice.
  */
@@ -30,6 +31,8 @@ export interface PartsServerOptions {
   /** Lets go of a part unless a checkpoint has it. */
   readonly drop: (job: string, part: PartRef) => void
   readonly stateBytesMax: number
+  /** Whether a part is held that no checkpoint has had. */
+  readonly isPending: (job: string, part: PartRef) => boolean
   /** Parts of one subtask that no checkpoint has. */
   readonly pendingMax: number
 }
@@ -135,9 +138,11 @@ class PartsServer {
   /** MP1. What a checkpoint has meanwhile is not let go of. */
   private makeRoom(job: string, part: PartRef): void {
     const subtask = JSON.stringify([job, part.subtask])
-    const others = (this.pending.get(subtask) ?? []).filter(
-      other => keyOf(job, other) !== keyOf(job, part),
-    )
+    const { isPending } = this.options
+    const others = (this.pending.get(subtask) ?? []).filter(other => {
+      const key = keyOf(job, other)
+      return key !== keyOf(job, part) && (this.uploads.has(key) || isPending(job, other))
+    })
     const known = [...others, part]
     for (const old of known.splice(0, Math.max(0, known.length - this.options.pendingMax))) {
       this.uploads.delete(keyOf(job, old))

@@ -94,19 +94,34 @@ export const keptEpochs = ({ latest, kept }: Seen): readonly number[] => {
 
 /** Manifests by id, as far as they are there and can be read. */
 export const manifestsOf = async (
+  connection: RedisConnection,
+  job: string,
+  epochs: readonly number[],
+): Promise<ReadonlyMap<number, Manifest>> =>
+  (await manifestsAndFaults(connection, job, epochs)).found
+
+/** The same, with why those that are there could not be read. */
+const manifestsAndFaults = async (
   { redis, place }: RedisConnection,
   job: string,
   epochs: readonly number[],
-): Promise<ReadonlyMap<number, Manifest>> => {
+): Promise<{
+  readonly found: ReadonlyMap<number, Manifest>
+  readonly faults: readonly StreamError[]
+}> => {
   const found = new Map<number, Manifest>()
-  if (epochs.length === 0) return found
+  const faults: StreamError[] = []
+  if (epochs.length === 0) return { found, faults }
   const keys = epochs.map(epoch => manifestKey(job, epoch))
   const texts = await redis.mget(keys)
   epochs.forEach((epoch, i) => {
-    const manifest = decodeManifest(place, keys[i] ?? '', texts[i] ?? '')
+    const text = texts[i] ?? undefined
+    if (text === undefined) return
+    const manifest = decodeManifest(place, keys[i] ?? '', text)
     if (E.isRight(manifest)) found.set(epoch, manifest.right)
+    else faults.push(manifest.left)
   })
-  return found
+  return { found, faults }
 }
 
 /** Keys of the manifests and parts of checkpoints. A manifest that cannot be read names no parts. */
@@ -126,11 +141,14 @@ export const keysOf = async (
 export const checkpoints = async (
   connection: RedisConnection,
   job: string,
+  { strict = false }: { readonly strict?: boolean } = {},
 ): Result<readonly Manifest[]> => {
   const fields = await connection.redis.hmget(metaKey(job), 'latest', 'kept', 'retained')
   const [latest, kept, retained] = fields.map(field => field ?? '')
   const left = keptEpochs({ latest: '', kept: retained ?? '' })
   const epochs = [...keptEpochs({ latest: latest ?? '', kept: kept ?? '' }), ...left]
-  const manifests = await manifestsOf(connection, job, epochs)
-  return E.right(epochs.flatMap(epoch => manifests.get(epoch) ?? []))
+  const { found, faults } = await manifestsAndFaults(connection, job, epochs)
+  const [fault] = faults
+  if (strict && fault !== undefined) return E.left(fault)
+  return E.right(epochs.flatMap(epoch => found.get(epoch) ?? []))
 }

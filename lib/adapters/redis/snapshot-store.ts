@@ -12,14 +12,12 @@ import { type StreamError, streamError } from '../../errors.js'
 import type { SnapshotStore } from '../../ports/job-store.js'
 import type { PartRef } from '../../protocol/manifest.js'
 import { partDigest } from '../digest.js'
+import { partName, partProblem } from '../part.js'
 import type { RedisConnection } from './connection.js'
 import { attempt } from './errors.js'
 import { partKey } from './keys.js'
-import { quoted } from './refusals.js'
 import { runScript, storeChunk } from './scripts.js'
 
-/** Largest chunk that is taken. */
-export const chunkBytesMax = 1024 * 1024
 /** Bytes sent without an answer, or asked for in one step. */
 const bytesUnderWayMax = 4 * 1024 * 1024
 
@@ -28,33 +26,15 @@ type Result<A> = Promise<E.Either<StreamError, A>>
 /** A snapshot store over a connection with the role `snapshots`. */
 export const redisSnapshotStore = (connection: RedisConnection): SnapshotStore => ({
   write: (job, part, chunks, ttlMs) =>
-    attempt(connection.place, `store ${nameOf(job, part)}`, async () => {
-      const problem = problemOf(part, chunks, ttlMs)
+    attempt(connection.place, `store ${partName(job, part)}`, async () => {
+      const problem = partProblem(part, chunks, ttlMs)
       return problem === undefined
         ? write(connection, job, part, chunks, Math.ceil(ttlMs))
-        : E.left(streamError('invalid', `${nameOf(job, part)} cannot be stored: ${problem}`))
+        : E.left(streamError('invalid', `${partName(job, part)} cannot be stored: ${problem}`))
     }),
   read: (job, part) =>
-    attempt(connection.place, `read ${nameOf(job, part)}`, () => read(connection, job, part)),
+    attempt(connection.place, `read ${partName(job, part)}`, () => read(connection, job, part)),
 })
-
-const nameOf = (job: string, part: PartRef): string =>
-  `the snapshot of ${quoted(part.subtask)} at checkpoint ${part.epoch} of the job ${quoted(job)}`
-
-const problemOf = (
-  part: PartRef,
-  chunks: readonly Uint8Array[],
-  ttlMs: number,
-): string | undefined => {
-  if (!(ttlMs > 0)) return `its TTL is ${ttlMs} ms`
-  if (chunks.length !== part.chunks) return `${chunks.length} chunks, ${part.chunks} announced`
-  const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
-  if (bytes !== part.bytes) return `${bytes} bytes, ${part.bytes} announced`
-  const large = chunks.find(chunk => chunk.byteLength > chunkBytesMax)
-  return large === undefined
-    ? undefined
-    : `a chunk of ${large.byteLength} bytes, ${chunkBytesMax} are allowed`
-}
 
 const write = async (
   { redis, place }: RedisConnection,
@@ -99,7 +79,7 @@ const batches = (chunks: readonly Uint8Array[]): readonly (readonly [number, num
 const conflict = (place: string, job: string, part: PartRef): StreamError =>
   streamError(
     'conflict',
-    `${nameOf(job, part)} is committed in Redis at ${place} with other bytes (generation ${part.generation})`,
+    `${partName(job, part)} is committed in Redis at ${place} with other bytes (generation ${part.generation})`,
     { next: 'Stop this worker: it belongs to a generation that is gone.' },
   )
 
@@ -139,12 +119,12 @@ const read = async (
 }
 
 const missing = (place: string, job: string, part: PartRef): StreamError =>
-  streamError('missing', `${nameOf(job, part)} is not in Redis at ${place}`, {
+  streamError('missing', `${partName(job, part)} is not in Redis at ${place}`, {
     next: 'Check that nothing evicts or deletes keys there, and restore from a checkpoint that is whole.',
   })
 
 const corrupt = (place: string, job: string, part: PartRef, reason: string): StreamError =>
-  streamError('corrupt', `${nameOf(job, part)} in Redis at ${place} is damaged: ${reason}`, {
+  streamError('corrupt', `${partName(job, part)} in Redis at ${place} is damaged: ${reason}`, {
     next: 'Restore the Redis data from its backup, or restore from a checkpoint that is whole.',
   })
 

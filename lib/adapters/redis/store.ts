@@ -113,9 +113,9 @@ export const redisJobStore = (
       const entries = await connection.redis.lrange(key, 0, -1)
       return E.traverseArray((json: string) => decodeHistory(connection.place, key, json))(entries)
     }),
-  checkpoints: job =>
+  checkpoints: (job, options) =>
     attempt(connection.place, `read the checkpoints of ${quoted(job)}`, () =>
-      checkpoints(connection, job),
+      checkpoints(connection, job, options),
     ),
   list: () => attempt(connection.place, 'list the jobs', () => list(connection)),
   durability: () => readDurability(connection),

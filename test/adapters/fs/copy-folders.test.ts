@@ -288,5 +288,7 @@ test('what is wrong with a folder is found before it is used', async t => {
       `where this process may not write (${code})`,
     )
   t.is(await copyFolderProblem(folder, { ...fs, open: fails('ENOSPC') }), undefined)
+  const silent = { ...fs, stat: () => new Promise<never>(() => {}) }
+  t.is(await copyFolderProblem(folder, silent, 20), 'which has not answered for 20 ms')
   t.deepEqual(await filesIn(folder), ['file'], 'the look leaves nothing')
 })

@@ -72,5 +72,6 @@ const sweep = async (records: JobStore, keeper: PartKeeper, job: string): Promis
     parts: kept.right.flatMap(({ parts }) => parts),
     newest: record.right?.latest?.epoch ?? 0,
     supersededTtlMs: 60_000,
+    seenAt: keeper.now(),
   })()
 }

@@ -45,9 +45,9 @@ test('FS1: a writer that dies before the rename leaves nothing under the name of
 
   const early = fsPartKeeper({ folder, now: () => Date.now() + ttlMs - 1_000, graceMs: 0 })
   const kept = { parts: [], newest: 0, supersededTtlMs: 0 }
-  t.is(await right(t, early.sweep(job, kept)), 0)
+  t.is(await right(t, early.sweep(job, { ...kept, seenAt: early.now() })), 0)
   const late = fsPartKeeper({ folder, now: () => Date.now() + ttlMs + 1_000, graceMs: 0 })
-  t.is(await right(t, late.sweep(job, kept)), 1)
+  t.is(await right(t, late.sweep(job, { ...kept, seenAt: late.now() })), 1)
   t.deepEqual(await filesIn(folder), [])
 })
 
@@ -183,7 +183,7 @@ test('FK1: a sweep leaves what this adapter has not written', async t => {
   await fs.mkdir(join(folder, job, partFile(part1(randomChunks()))))
   const keeper = fsPartKeeper({ folder, now: () => Date.now() + 1e9, graceMs: 0 })
   const everything = { parts: [], newest: Number.POSITIVE_INFINITY, supersededTtlMs: 0 }
-  t.is(await right(t, keeper.sweep(job, everything)), 1)
+  t.is(await right(t, keeper.sweep(job, { ...everything, seenAt: keeper.now() })), 1)
   const left = await filesIn(folder)
   t.true([...others, lookalike].every(name => left.includes(name)))
   t.false(left.includes(partFile(part)))
@@ -202,11 +202,15 @@ test('FK2: a sweep keeps what a checkpoint names, and what one may still name', 
   const kept = { parts: [named, newest], newest: newest.epoch, supersededTtlMs: 10_000 }
   const keeperIn = (ms: number) =>
     fsPartKeeper({ folder, now: () => Date.now() + ms, graceMs: 5_000 })
-  t.is(await right(t, keeperIn(9_000).sweep(job, kept)), 0)
-  t.is(await right(t, keeperIn(11_000).sweep(job, kept)), 1)
+  const sweptIn = (ms: number) => {
+    const keeper = keeperIn(ms)
+    return right(t, keeper.sweep(job, { ...kept, seenAt: keeper.now() }))
+  }
+  t.is(await sweptIn(9_000), 0)
+  t.is(await sweptIn(11_000), 1)
   t.deepEqual(await filesIn(folder), [named, newest, pending].map(partFile).sort())
-  t.is(await right(t, keeperIn(ttlMs + 4_000).sweep(job, kept)), 0)
-  t.is(await right(t, keeperIn(ttlMs + 6_000).sweep(job, kept)), 1)
+  t.is(await sweptIn(ttlMs + 4_000), 0)
+  t.is(await sweptIn(ttlMs + 6_000), 1)
   t.deepEqual(await filesIn(folder), [named, newest].map(partFile).sort())
 })
 
@@ -238,8 +242,9 @@ test('FK2: what a job that has ended leaves for a time goes after it, and others
   for (const name of ['ended', 'went on', 'foreign']) await right(t, now.expire(name, 1_000))
   await right(t, now.expire('went on', undefined))
   const hour = 3_600_000
-  t.is(await right(t, keeperIn(hour).sweepExpired('store')), 0)
-  t.is(await right(t, keeperIn(hour + 2_000).sweepExpired('store')), 1)
+  const isForgotten = () => async () => true
+  t.is(await right(t, keeperIn(hour).sweepExpired('store', isForgotten)), 0)
+  t.is(await right(t, keeperIn(hour + 2_000).sweepExpired('store', isForgotten)), 1)
   await left(t, 'missing', store.read('ended', part1(chunks)))
   for (const name of ['went on', 'runs', 'foreign']) await right(t, store.read(name, part1(chunks)))
   t.false((await fs.readdir(folder)).includes('ended'))

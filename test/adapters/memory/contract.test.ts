@@ -11,6 +11,7 @@ const open = async (): Promise<Stores> => {
   const memory = coordinatorMemory({
     stateBytesMax: 64 * 1024 * 1024,
     maxConcurrent: 10,
+    incremental: false,
     now: () => elapsed,
   })
   return {

@@ -28,9 +28,15 @@ const job = 'job'
 const stateBytesMax = 2_000_000
 const ttlMs = 60_000
 
-const open = (asked: (question: Uint8Array) => void = () => {}) => {
+const open = (
+  asked: (question: Uint8Array) => void = () => {},
+  more: { readonly maxConcurrent?: number; readonly incremental?: boolean } = {},
+) => {
   const clock = { now: 0 }
-  const memory = coordinatorMemory({ stateBytesMax, maxConcurrent: 1, now: () => clock.now })
+  const memory = coordinatorMemory({
+    ...{ stateBytesMax, maxConcurrent: 1, incremental: false, now: () => clock.now },
+    ...more,
+  })
   const ask: Ask = question => async () => {
     asked(question)
     return E.right(await memory.answer(question))
@@ -184,4 +190,53 @@ test('P5: a commit of parts that are not held is refused', async t => {
     await right(t, stores.jobs.commit(claim, manifest, commitOptions(epoch, generation))),
     { type: 'parts-missing', subtasks: ['delays/0'] },
   )
+})
+
+test('MP1: parts that have expired make room before those that have not', async t => {
+  const { snapshots, clock } = open()
+  const chunks = [1, 2, 3].map(() => randomChunks(1, 1_000))
+  const parts = chunks.map((each, index) => partOf('delays/0', index + 1, 1, each))
+  const write = (index: number, forMs: number) => {
+    const part = parts[index]
+    if (part === undefined) throw new Error('no such part')
+    return right(t, snapshots.write(job, part, chunks[index] ?? [], forMs))
+  }
+  await write(0, ttlMs)
+  await write(1, 10)
+  clock.now += 20
+  await write(2, ttlMs)
+  const read = async (part = parts[0]) =>
+    part === undefined ? [] : right(t, snapshots.read(job, part))
+  t.deepEqual((await read()).map(Buffer.from), chunks[0])
+  t.deepEqual((await read(parts[2])).map(Buffer.from), chunks[2])
+})
+
+test('MC2: what an attempt in flight builds on outlives the checkpoint that had it, and no more than that', async t => {
+  const { stores, memory } = open(() => {}, { maxConcurrent: 2, incremental: true })
+  const { claim, generation } = await begin(t, stores, job)
+  const { jobs, snapshots } = stores
+  const chunks = [1, 2, 3, 4, 5].map(() => randomChunks(1, 1_000))
+  const whole = (index: number) => partOf('delays/0', index + 1, generation, chunks[index] ?? [])
+  const write = async (part: ReturnType<typeof whole>) => {
+    await right(t, snapshots.write(job, part, chunks[part.epoch - 1] ?? [], ttlMs))
+    return part
+  }
+  const commit = (part: ReturnType<typeof whole>) => {
+    const manifest = manifestOf(claim, part.epoch, generation, [part])
+    return right(t, jobs.commit(claim, manifest, commitOptions(part.epoch, generation, ttlMs)))
+  }
+  for (const _ of chunks) await right(t, jobs.allocate(claim, generation))
+  const first = await write(whole(0))
+  t.is((await commit(first)).type, 'committed')
+  // Two in flight: the older one is whole, and the newer one builds on what the older one supersedes.
+  const second = await write(whole(1))
+  const third = await write({ ...whole(2), bases: [first] })
+  t.is((await commit(second)).type, 'committed')
+  const fourth = await write(whole(3))
+  t.is((await commit(third)).type, 'committed')
+  t.is((await commit(fourth)).type, 'committed')
+  const fifth = await write(whole(4))
+  t.is((await commit(fifth)).type, 'committed')
+  await left(t, 'missing', snapshots.read(job, second))
+  t.true(memory.heldBytes() <= 4_000)
 })

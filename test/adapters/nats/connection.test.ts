@@ -3,6 +3,7 @@ import test from 'ava'
 import { connectNats } from '../../../lib/adapters/nats/connection.js'
 import { natsEventLog } from '../../../lib/adapters/nats/event-log.js'
 import { left, publish, right } from '../../contract/event-log.js'
+import { goOn, stop } from '../../support/stopped.js'
 import { connected } from './fixtures.js'
 import { freePort, localNats } from './local-server.js'
 
@@ -101,10 +102,10 @@ test('NL1: a half-open connection is noticed by its pings', async t => {
   const down = next('disconnected')
   const { pid } = server
   if (pid === undefined) return t.fail('the server has no process')
-  process.kill(pid, 'SIGSTOP')
+  await stop(pid)
   await down
   const up = next('reconnected')
-  process.kill(pid, 'SIGCONT')
+  goOn(pid)
   await up
   t.pass()
 })
@@ -115,7 +116,7 @@ test('NL2: a half-open connection that still holds unsent data is given up in bo
   const { link, next, closed } = await connected(t, server.url, options)
   const { pid } = server
   if (pid === undefined) return t.fail('the server has no process')
-  process.kill(pid, 'SIGSTOP')
+  await stop(pid)
   const down = next('disconnected')
   for (let sent = 0; sent < 64; sent++) link.connection.publish('s.a', new Uint8Array(1_000_000))
   await down

@@ -3,6 +3,7 @@ import { natsEventLog } from '../../../lib/adapters/nats/event-log.js'
 import { refusedOutcome } from '../../../lib/adapters/nats/publisher.js'
 import type { PublishOutcome } from '../../../lib/ports/event-log.js'
 import { bytes, numbers, publish, publishNumbers, right } from '../../contract/event-log.js'
+import { goOn, stop } from '../../support/stopped.js'
 import { connected } from './fixtures.js'
 import { localNats } from './local-server.js'
 
@@ -36,7 +37,7 @@ test('NU3: a server that hangs makes publishes time out in order', async t => {
   await right(log.create({ name: 'S', subjects: ['s.>'], storage: 'memory' }))
   const { pid } = server
   if (pid === undefined) return t.fail('the server has no process')
-  process.kill(pid, 'SIGSTOP')
+  await stop(pid)
   const order: number[] = []
   const outcomes = await Promise.all(
     numbers(1, 500).map(
@@ -49,7 +50,7 @@ test('NU3: a server that hangs makes publishes time out in order', async t => {
         ),
     ),
   )
-  process.kill(pid, 'SIGCONT')
+  goOn(pid)
   t.deepEqual(new Set(outcomes.map(kind)), new Set(['timed-out']))
   t.deepEqual(order, numbers(1, 500))
   // A late acknowledgement is nobody's: the outcome was told, once.
@@ -64,7 +65,7 @@ test('NU4: what is in flight when the server dies fails at once, in order', asyn
   await right(log.create({ name: 'S', subjects: ['s.>'], storage: 'memory' }))
   const { pid } = server
   if (pid === undefined) return t.fail('the server has no process')
-  process.kill(pid, 'SIGSTOP')
+  await stop(pid)
   const order: number[] = []
   const all = Promise.all(
     numbers(1, 100).map(number =>

@@ -7,7 +7,7 @@ import { partKey } from '../../../lib/adapters/redis/keys.js'
 import { runScript, storeChunk } from '../../../lib/adapters/redis/scripts.js'
 import { storeFaultContract } from '../../contract/store-faults.js'
 import type { StoreServer } from '../../contract/store-server.js'
-import { goOn, stop } from '../stopped.js'
+import { goOn, stop } from '../../support/stopped.js'
 import { localRedis } from './local-server.js'
 import { type RedisStores, redisStores, ttls, until } from './stores.js'
 
