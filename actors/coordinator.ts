@@ -92,10 +92,10 @@ const mailboxSlackBytes = 4 * 1024 * 1024
 const stateOf = (
   reports: readonly Report[],
 ): Required<Pick<HistoryEntry, 'bytes' | 'writtenBytes' | 'subtasks'>> => {
-  const subtasks = reports.map(({ part, alignmentMs, syncMs, asyncMs }): SubtaskHistory => {
+  const subtasks = reports.map(({ part, looped: _, ...said }): SubtaskHistory => {
     const bytes = chainOf(part).reduce((sum, stored) => sum + stored.bytes, 0)
     const { subtask, bytes: writtenBytes } = part
-    return { subtask, bytes, writtenBytes, alignmentMs, syncMs, asyncMs }
+    return { subtask, bytes, writtenBytes, ...said }
   })
   const sumOf = (size: 'bytes' | 'writtenBytes'): number =>
     subtasks.reduce((sum, subtask) => sum + subtask[size], 0)

@@ -63,6 +63,8 @@ export class Copies {
   private readonly onDisk = new Map<string, StoredPart>()
   private working: Promise<void> | undefined
   private failing = false
+  /** For the history of the next checkpoint. */
+  private untold: string | undefined
   /** A disk that did not answer is not asked again. */
   private isStuck = false
   private disposed = false
@@ -134,6 +136,13 @@ export class Copies {
     onTrouble(read.left)
     if (read.left.type === 'corrupt') await this.tried(folders.remove(life, part))
     return undefined
+  }
+
+  /** Why copies cannot be kept on disk, once for each time that this begins. */
+  takeTrouble(): string | undefined {
+    const { untold } = this
+    this.untold = undefined
+    return untold
   }
 
   /** The job is over: nothing of it is needed. Resolves when that is gone, or cannot be removed. */
@@ -217,7 +226,10 @@ export class Copies {
   }
 
   private fail(error: StreamError): void {
-    if (!this.failing) this.options.onTrouble(error)
+    if (!this.failing) {
+      this.options.onTrouble(error)
+      this.untold = error.message
+    }
     this.failing = true
   }
 }

@@ -760,7 +760,9 @@ export class SubtaskActor {
         if (E.isLeft(part)) this.declines.push({ epoch, reason: part.left.message })
         else {
           const { right } = part
-          this.reports.push({ part: right, alignmentMs, syncMs, asyncMs, looped })
+          const copyTrouble = this.options.copies?.takeTrouble()
+          const trouble = copyTrouble === undefined ? {} : { copyTrouble }
+          this.reports.push({ part: right, alignmentMs, syncMs, asyncMs, looped, ...trouble })
           this.increments = withPart(this.increments, right)
         }
         this.options.onChange()

@@ -1,5 +1,6 @@
 /** Copies of snapshots on a disk that outlives the processes, in whole jobs and step by step. */
 import test from 'ava'
+import * as E from 'fp-ts/lib/Either.js'
 import { Copies } from '../../actors/copies.js'
 import { partDigest } from '../../lib/adapters/digest.js'
 import type { StreamError } from '../../lib/errors.js'
@@ -109,6 +110,17 @@ test('a disk that is full fails no checkpoint, and is told once for each process
   world.start()
   await completed(5)
   t.is(troublesOf(world).length, 3)
+  const { store } = world.connect('reader')
+  const reading = store.history(world.plan.job)()
+  let history: Awaited<typeof reading> | undefined
+  void reading.then(read => {
+    history = read
+  })
+  await world.time.run('the history', () => history !== undefined)
+  const told = (history === undefined || E.isLeft(history) ? [] : history.right).flatMap(entry =>
+    (entry.subtasks ?? []).filter(({ copyTrouble }) => copyTrouble === 'no write: ENOSPC'),
+  )
+  t.deepEqual(told.map(({ subtask }) => subtask).sort(), ['counts/0', 'left/0', 'right/0'])
   t.deepEqual([...disk.files], [])
   world.kill('counts/0')
   t.is((await world.untilEnded()).status, 'finished')

@@ -1,6 +1,5 @@
 /** Local recovery: a worker that lives on restores from its own copy first, and from the store otherwise. */
-import { readdir, readFile, writeFile } from 'node:fs/promises'
-import { connect } from 'node:net'
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { partKey } from '../../lib/adapters/redis/keys.js'
@@ -23,7 +22,6 @@ import {
   jobFile,
   numbers,
   openNats,
-  openRedis,
   publish,
   streamOf,
   uniqueName,
@@ -39,6 +37,7 @@ import {
   streamSource,
   verdictOf,
 } from '../support/merging-job.js'
+import { partsRead } from '../support/parts-read.js'
 import { sharedServers } from '../support/servers.js'
 
 const records = { left: 120, right: 120 }
@@ -242,31 +241,6 @@ const copiesOf = async (
   return found
 }
 
-/** Watches a Redis; gives the keys of parts that were read from it, but by the store's own scripts. */
-const partsRead = async (
-  t: ExecutionContext,
-  redisUrl: string,
-): Promise<() => Promise<readonly string[]>> => {
-  const { hostname, port, password } = new URL(redisUrl)
-  const socket = connect(Number(port), hostname)
-  t.teardown(() => socket.destroy())
-  let text = ''
-  socket.setEncoding('utf8').on('data', (more: string) => {
-    text += more
-  })
-  socket.write(`${password === '' ? '' : `AUTH ${password}\r\n`}MONITOR\r\n`)
-  await eventually('MONITOR answers', () => text.includes('+OK\r\n'))
-  const redis = openRedis(t, redisUrl)
-  return async () => {
-    const mark = uniqueName('mark')
-    await redis.echo(mark)
-    await eventually('MONITOR has come so far', () => text.includes(mark))
-    const lines = text.split('\r\n').filter(line => !line.includes(' lua] '))
-    const keys = lines.map(line => /\] "hm?get" "(sluice:[^"]+:part:[^"]+)"/i.exec(line)?.[1])
-    return [...new Set(keys.filter(key => key !== undefined))]
-  }
-}
-
 const subtasks = ['numbers/0', 'counts/0', 'counts/1', 'out/0'] as const
 
 /** A job that takes checkpoints when it is asked to, with its copies on two disks. */
@@ -383,6 +357,37 @@ test.serial(
     await checkpoint()
     const left = (await copiesOf(folders, 'counts/1')).filter(path => path.includes(`/${epoch}-`))
     t.is(left.length, 1, 'what an earlier life has left stays for an hour')
+  },
+)
+
+test.serial(
+  'on real disks: folders that are gone fail no checkpoint, and the history says so once',
+  async t => {
+    const { servers, folders, settings, up, readOf } = await onDisks(t)
+    const cli = up()
+    await untilNoted(cli, 'running')
+    for (const folder of folders) await rm(folder, { recursive: true })
+    const take = async (): Promise<string> => {
+      const { code, stdout } = await runCli(t, ['checkpoint', settings.JOB, '--json'], { servers })
+      t.is(code, 0)
+      const { epoch }: { readonly epoch: number } = JSON.parse(stdout)
+      const details = await runCli(t, ['checkpoints', settings.JOB, String(epoch)], { servers })
+      t.regex(details.stdout, /: completed/)
+      return details.stdout
+    }
+    const said: string[] = []
+    const trouble = /^(?:numbers\/0|counts\/[01]|out\/0): could not keep a copy of .*ENOENT/gm
+    await eventually('every subtask has said so', async () => {
+      said.push(...((await take()).match(trouble) ?? []))
+      return said.length >= subtasks.length
+    })
+    t.is((await take()).match(trouble), null)
+    t.is(said.length, subtasks.length)
+    process.kill(await pidOf(cli, 'counts/1'), 'SIGKILL')
+    const { text } = await untilNoted(cli, 'running', 2)
+    t.is(text, 'generation 2 runs; restored: 3 from memory, 1 from the store')
+    t.is((await readOf()).length, 1)
+    for (const folder of folders) await t.throwsAsync(readdir(folder), { code: 'ENOENT' })
   },
 )
 
