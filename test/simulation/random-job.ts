@@ -88,8 +88,25 @@ export const sourceSubject = (source: SourceShape): string => `in${source.node}`
 
 const isStateful = (kind: Node['kind']): boolean => kind === 'count' || kind === 'count-draft'
 
-/** A barrier that goes round takes longer. */
-const loopTimeoutMs = 1_500
+/** What a checkpoint of a large job takes at most, and one of a job with a loop: a barrier goes round. */
+const calmTimeoutMs = 1_500
+
+/**
+ * In a small job a checkpoint may time out before a lost order is given again: the next one meets it.
+ * A job that restarts instead, time and again, has the time that one takes when nothing goes wrong.
+ */
+const drawTimeoutMs = (
+  random: Prng,
+  nodes: number,
+  loops: boolean,
+  { onCheckpointError }: Partial<CheckpointOptions>,
+): number => {
+  const isLarge = nodes > 5
+  const drawn = pick(random, isLarge ? [300, 600, 1_500] : [100, 100, 300, 1_500])
+  if (loops) return Math.max(calmTimeoutMs, drawn)
+  if (onCheckpointError === 'decline') return drawn
+  return Math.max(isLarge ? calmTimeoutMs : 300, drawn)
+}
 
 /** Draws a shape. */
 export const drawShape = (seed: number): Shape => {
@@ -104,6 +121,7 @@ export const drawShape = (seed: number): Shape => {
   const heartbeatMs = pick(random, [150, 300])
   const frameBytesMax = pick(random, [128, 128, 512, 2_048])
   const keeping = drawsAt(seed, 'retention')
+  const checkpointing = drawCheckpointing(drawsAt(seed, 'checkpointing'))
   return {
     name: pick(random, ['sim', 'a job', 'job.*>']),
     nodes,
@@ -112,16 +130,12 @@ export const drawShape = (seed: number): Shape => {
     mode,
     bounded,
     intervalMs: pick(random, [20, 50, 100, 200]),
-    // In a small job a checkpoint may time out before a lost order is given again: the next one meets it.
-    timeoutMs: Math.max(
-      loop === undefined ? 0 : loopTimeoutMs,
-      pick(random, drawn.length > 5 ? [300, 600, 1_500] : [100, 100, 300, 1_500]),
-    ),
+    timeoutMs: drawTimeoutMs(random, drawn.length, loop !== undefined, checkpointing),
     retention: pick(keeping, ['none', 'delete-on-cancellation', 'retain-on-cancellation']),
     numRetained: pick(keeping, [1, 1, 2, 3]),
     snapshots: drawSnapshots(seed),
     incremental: drawsAt(seed, 'incremental').chance(0.4),
-    checkpointing: drawCheckpointing(drawsAt(seed, 'checkpointing')),
+    checkpointing,
     mailboxStorage: random.chance(0.8) ? 'memory' : 'file',
     restart: drawRestart(drawsAt(seed, 'restart')),
     sinksShare: random.chance(0.3),
