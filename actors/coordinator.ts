@@ -92,12 +92,12 @@ const mailboxSlackBytes = 4 * 1024 * 1024
 /** What a history says of the state that was reported: what a restore reads, and what was written. */
 const stateOf = (
   reports: readonly Report[],
-): Pick<HistoryEntry, 'bytes' | 'writtenBytes' | 'inlineBytes' | 'subtasks'> => {
-  const subtasks = reports.map(({ part, alignmentMs, syncMs, asyncMs }): SubtaskHistory => {
+): Required<Pick<HistoryEntry, 'bytes' | 'writtenBytes' | 'subtasks'>> &
+  Pick<HistoryEntry, 'inlineBytes'> => {
+  const subtasks = reports.map(({ part, looped: _, ...said }): SubtaskHistory => {
     const bytes = chainOf(part).reduce((sum, stored) => sum + stored.bytes, 0)
     const { subtask, bytes: writtenBytes } = part
-    const times = { alignmentMs, syncMs, asyncMs }
-    return { subtask, bytes, writtenBytes, ...inlineIn([part]), ...times }
+    return { subtask, bytes, writtenBytes, ...inlineIn([part]), ...said }
   })
   const sumOf = (size: 'bytes' | 'writtenBytes'): number =>
     subtasks.reduce((sum, subtask) => sum + subtask[size], 0)

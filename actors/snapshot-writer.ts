@@ -10,8 +10,8 @@ import type { Scheduler } from '../lib/ports/scheduler.js'
 import type { Epoch, Generation } from '../lib/protocol/ids.js'
 import { chainOf } from '../lib/protocol/increment.js'
 import type { PartRef } from '../lib/protocol/manifest.js'
-import type { LocalCopies } from '../lib/state/local-copies.js'
 import { encodeSnapshot, type SectionInput } from '../lib/state/snapshot.js'
+import type { Copies } from './copies.js'
 import { inlinePart } from './inline-part.js'
 
 /** What is written, and with what. */
@@ -28,7 +28,7 @@ export interface SnapshotJob {
   /** Whether the report may carry the part; if so, it counts from then on (IP1). */
   readonly carries: (part: PartRef) => boolean
   /** Where a copy is kept of what was stored; undefined: nowhere. */
-  readonly copies?: LocalCopies | undefined
+  readonly copies?: Copies | undefined
   readonly ports: {
     readonly snapshots: SnapshotStore
     readonly scheduler: Scheduler

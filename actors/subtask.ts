@@ -50,7 +50,6 @@ import {
 import type { Decline, Report, SubtaskState } from '../lib/protocol/messages.js'
 import { SourcePosition } from '../lib/protocol/source-position.js'
 import { type CapturedState, KeyedStateStore } from '../lib/state/keyed-state.js'
-import type { LocalCopies } from '../lib/state/local-copies.js'
 import { LoopLog } from '../lib/state/loop-log.js'
 import {
   decodeSnapshot,
@@ -60,6 +59,7 @@ import {
 } from '../lib/state/snapshot.js'
 import { mergeSnapshots } from '../lib/state/snapshot-merge.js'
 import { ChannelOut } from './channel-out.js'
+import type { Copies, CopyPlace } from './copies.js'
 import { Gate } from './gate.js'
 import type { Head } from './head.js'
 import type { MailboxInput } from './inbound.js'
@@ -104,8 +104,8 @@ export interface SubtaskOptions {
   /** Freezes state values, so that a function that changes one fails at once. */
   readonly freeze: boolean
   readonly ports: SubtaskPorts
-  /** What this worker wrote and still has, to be restored before the store is asked. */
-  readonly copies?: LocalCopies | undefined
+  /** What was written here and is still here, to be restored before the store is asked. */
+  readonly copies?: Copies | undefined
   /** Something that a beat tells has changed. */
   readonly onChange: () => void
 }
@@ -319,20 +319,19 @@ export class SubtaskActor {
     if (restore === undefined) return E.right(undefined)
     if (part === undefined) return E.left(nothingToRestore(this.id, restore.epoch))
     const chain: Snapshot[] = []
-    let restoredFrom: SubtaskState['restoredFrom'] = 'manifest'
+    const places = new Set<RestorePlace>()
     for (const one of chainOf(part)) {
       const inline = inlineChunks(one, ports.digests.part)
-      const copy = inline === undefined ? this.options.copies?.find(one) : undefined
-      if (inline === undefined && restoredFrom !== 'store')
-        restoredFrom = copy === undefined ? 'store' : 'local-copy'
-      const copied = inline ?? (copy === undefined ? undefined : E.right(copy))
-      const chunks = copied ?? (await ports.snapshots.read(plan.job, one)())
+      const copy = inline === undefined ? await this.options.copies?.find(one) : undefined
+      places.add(inline === undefined ? (copy?.place ?? 'store') : 'manifest')
+      const found = inline ?? (copy === undefined ? undefined : E.right(copy.chunks))
+      const chunks = found ?? (await ports.snapshots.read(plan.job, one)())
       if (E.isLeft(chunks)) return chunks
       const snapshot = this.decode(one, chunks.right)
       if (E.isLeft(snapshot)) return snapshot
       chain.push(snapshot.right)
     }
-    this.restoredFrom = restoredFrom
+    this.restoredFrom = placeOf(places)
     return mergeSnapshots(chain)
   }
 
@@ -772,7 +771,9 @@ export class SubtaskActor {
         if (E.isLeft(part)) this.declines.push({ epoch, reason: part.left.message })
         else {
           const { right } = part
-          this.reports.push({ part: right, alignmentMs, syncMs, asyncMs, looped })
+          const copyTrouble = this.options.copies?.takeTrouble()
+          const trouble = copyTrouble === undefined ? {} : { copyTrouble }
+          this.reports.push({ part: right, alignmentMs, syncMs, asyncMs, looped, ...trouble })
           this.increments = withPart(this.increments, right)
         }
         this.options.onChange()
@@ -884,6 +885,16 @@ export class SubtaskActor {
     this.options.onChange()
   }
 }
+
+/** The slowest of the places that a snapshot and what it builds on came from; undefined: the store. */
+const placeOf = (places: ReadonlySet<RestorePlace>): SubtaskState['restoredFrom'] => {
+  if (places.has('store')) return 'store'
+  if (places.has('disk')) return 'disk-copy'
+  return places.has('memory') ? 'local-copy' : 'manifest'
+}
+
+/** Where one part of a chain was read. */
+type RestorePlace = CopyPlace | 'store' | 'manifest'
 
 /** What a vertex may have in a snapshot. */
 const sectionsOf = (vertex: Vertex): readonly ExpectedSection[] => {

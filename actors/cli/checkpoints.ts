@@ -111,7 +111,10 @@ const detailsOf = (job: string, entry: HistoryEntry, isKept: boolean): string =>
     ms(subtask.syncMs),
     ms(subtask.asyncMs),
   ])
-  return [...facts, columns([head, ...rows])].join('\n')
+  const troubles = subtasks.flatMap(({ subtask, copyTrouble }) =>
+    copyTrouble === undefined ? [] : [`${subtask}: ${copyTrouble}`],
+  )
+  return [...facts, columns([head, ...rows]), ...troubles].join('\n')
 }
 
 const slowestOf = ({ subtasks = [] }: HistoryEntry): string => {

@@ -4,10 +4,15 @@ import { type InlineRules, inlineRules } from '../protocol/inline.js'
 import type { Plan } from './plan.js'
 import type { CheckpointConfig } from './settings.js'
 
+/** What a coordinator goes by. */
+export interface CoordinatorRules {
+  readonly checkpoints: CheckpointRules
+  readonly tolerableFailures: number | undefined
+  readonly localRecovery: boolean
+}
+
 /** When checkpoints are taken, and how many may come to nothing; a job without them takes final ones. */
-export const checkpointRulesOf = (
-  config: CheckpointConfig | undefined,
-): { readonly checkpoints: CheckpointRules; readonly tolerableFailures: number | undefined } => ({
+export const checkpointRulesOf = (config: CheckpointConfig | undefined): CoordinatorRules => ({
   checkpoints: {
     intervalMs: config?.intervalMs,
     minPauseMs: config?.minPauseMs ?? 0,
@@ -15,6 +20,7 @@ export const checkpointRulesOf = (
     maxConcurrent: config?.maxConcurrent ?? 1,
   },
   tolerableFailures: config?.onCheckpointError === 'fail' ? config.tolerableFailures : undefined,
+  localRecovery: config?.localRecovery ?? false,
 })
 
 /** What each subtask of a job may carry in its reports. */

@@ -51,7 +51,10 @@ export interface CheckpointOptions {
    * 0: every one is written.
    */
   readonly inlineThresholdBytes?: number
-  /** Whether a worker keeps a copy of its newest snapshot, and restores from it first. Default false. */
+  /**
+   * Whether a worker keeps a copy of its newest snapshot, and restores from it first: in memory, and
+   * in `localRecoveryFolders` where these are configured. Default false.
+   */
   readonly localRecovery?: boolean
   /** Checkpoints a job with a cycle. Default false. */
   readonly force?: boolean

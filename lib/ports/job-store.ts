@@ -73,6 +73,8 @@ export interface SubtaskHistory {
   readonly syncMs: number
   /** Encoding and writing, beside the records. */
   readonly asyncMs: number
+  /** Why its worker could not keep a local copy of an earlier snapshot; said once until it can again. */
+  readonly copyTrouble?: string
 }
 
 /** What one finished attempt leaves in the job's bounded history. */

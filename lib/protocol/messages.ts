@@ -15,14 +15,20 @@ const version = t.literal(1)
 
 /** "My snapshot of this epoch is stored", or here it is. Names everything that a late or foreign one differs in (P2). */
 export const Report = t.readonly(
-  t.strict({
-    part: PartRef,
-    alignmentMs: t.number,
-    syncMs: t.number,
-    asyncMs: t.number,
-    /** Records in it that were on their way round a loop: the job has not come to its end. */
-    looped: t.number,
-  }),
+  t.exact(
+    t.intersection([
+      t.type({
+        part: PartRef,
+        alignmentMs: t.number,
+        syncMs: t.number,
+        asyncMs: t.number,
+        /** Records in it that were on their way round a loop: the job has not come to its end. */
+        looped: t.number,
+      }),
+      // Why the worker cannot keep copies on disk, said once.
+      t.partial({ copyTrouble: t.string }),
+    ]),
+  ),
 )
 export type Report = t.TypeOf<typeof Report>
 
@@ -62,6 +68,7 @@ export const SubtaskState = t.readonly(
       t.literal('local-copy'),
       // The manifest brought all of it.
       t.literal('manifest'),
+      t.literal('disk-copy'),
     ]),
   }),
 )

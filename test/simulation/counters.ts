@@ -62,6 +62,8 @@ export const sometimes = [
   'actor heard: aborted',
   'restored from a local copy',
   'local copy damaged',
+  'restored from a copy on disk',
+  'copy on disk damaged',
   'snapshot of changes',
   'snapshot in a manifest',
   'changes built on a manifest',

@@ -64,17 +64,19 @@ const Meta = t.intersection([Required, Optional])
 /** A job's record as it lies in Redis; `latest` is the id of the newest completed checkpoint. */
 export type Meta = t.TypeOf<typeof Meta>
 
-const SubtaskEntry = t.intersection([
-  t.strict({
-    subtask: t.string,
-    bytes: t.number,
-    writtenBytes: t.number,
-    alignmentMs: t.number,
-    syncMs: t.number,
-    asyncMs: t.number,
-  }),
-  t.partial({ inlineBytes: t.number }),
-])
+const SubtaskEntry = t.exact(
+  t.intersection([
+    t.type({
+      subtask: t.string,
+      bytes: t.number,
+      writtenBytes: t.number,
+      alignmentMs: t.number,
+      syncMs: t.number,
+      asyncMs: t.number,
+    }),
+    t.partial({ inlineBytes: t.number, copyTrouble: t.string }),
+  ]),
+)
 
 const History = t.intersection([
   t.strict({
