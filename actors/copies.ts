@@ -11,12 +11,7 @@ import type { CopyFolders, JobLife } from '../lib/ports/copy-folders.js'
 import type { Scheduler } from '../lib/ports/scheduler.js'
 import type { Epoch, Generation, SubtaskId } from '../lib/protocol/ids.js'
 import { chainOf } from '../lib/protocol/increment.js'
-import {
-  type Manifest,
-  neededParts,
-  type PartRef,
-  type StoredPart,
-} from '../lib/protocol/manifest.js'
+import type { Manifest, PartRef, StoredPart } from '../lib/protocol/manifest.js'
 import { type Copy, LocalCopies } from '../lib/state/local-copies.js'
 
 /** What is kept, and with what. */
@@ -99,8 +94,8 @@ export class Copies {
     const known = new Set(subtasks.flatMap(subtask => this.memory.of(subtask)).map(nameOfCopy))
     for (const part of this.restored)
       if (!known.has(nameOf(part))) this.onDisk.set(nameOf(part), part)
-    const needed = restore === undefined ? [] : neededParts(restore)
-    this.sweep = folders => this.tried(folders.sweep(life, generation, needed))
+    const { restored } = this
+    this.sweep = folders => this.tried(folders.sweep(life, generation, subtasks, restored))
     this.work()
   }
 

@@ -35,11 +35,12 @@ export const describeNote = (note: Note): string => {
 
 const restoredText = (restored: RestoredFrom | undefined): string => {
   if (restored === undefined) return ''
-  const { memory, disk, store } = restored
+  const { memory, disk, store, manifest = 0 } = restored
   const places = [
     ...(memory === 0 ? [] : [`${memory} from memory`]),
     ...(disk === 0 ? [] : [`${disk} from disk`]),
     ...(store === 0 ? [] : [`${store} from the store`]),
+    ...(manifest === 0 ? [] : [`${manifest} from the manifest`]),
   ]
   return `; restored: ${places.join(', ')}`
 }

@@ -1,6 +1,6 @@
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
 import type { StreamError } from '../errors.js'
-import type { Generation } from '../protocol/ids.js'
+import type { Generation, SubtaskId } from '../protocol/ids.js'
 import type { StoredPart } from '../protocol/manifest.js'
 
 /** One life of a job, from its start from nothing, or from another's checkpoint, to its end. */
@@ -25,12 +25,14 @@ export interface CopyFolders {
   /** Removes a copy, if it is there. */
   remove(life: JobLife, part: StoredPart): TaskEither<StreamError, void>
   /**
-   * A generation begins that restores these parts: removes what older ones have left, and what other
-   * lives have not touched for long. Answers how many files that were.
+   * A generation begins in which these subtasks run here and restore these parts: removes what else
+   * older ones have left of them, and what others, or other lives, have not touched for long. Answers
+   * how many files that were.
    */
   sweep(
     life: JobLife,
     generation: Generation,
+    subtasks: readonly SubtaskId[],
     needed: readonly StoredPart[],
   ): TaskEither<StreamError, number>
   /** The job is over: removes all its copies on this machine. */

@@ -215,6 +215,8 @@ export interface RestoredFrom {
   readonly disk: number
   /** At least in part from the store. */
   readonly store: number
+  /** From the manifest alone. Absent: none. */
+  readonly manifest?: number
 }
 
 /** What people are told. */

@@ -509,8 +509,10 @@ const restoredFrom = (
   const count = (where: SubtaskState['restoredFrom']): number =>
     from.filter(one => one === where).length
   if (!settings.localRecovery || count(undefined) === from.length) return {}
+  const copied = { memory: count('local-copy'), disk: count('disk-copy') }
+  const manifest = count('manifest')
   return {
-    restored: { memory: count('local-copy'), disk: count('disk-copy'), store: count('store') },
+    restored: { ...copied, store: count('store'), ...(manifest === 0 ? {} : { manifest }) },
   }
 }
 

@@ -22,11 +22,11 @@ import {
 const records = { left: 120, right: 120 }
 
 /** A world whose processes share one disk, and what of it was read from the store. */
-const worldWithDisk = (incremental = false) => {
+const worldWithDisk = (incremental = false, inlineThresholdBytes = 0) => {
   const job = mergingJob({
     left: anySource(streamSource('left', records.left)),
     right: anySource(streamSource('right', records.right)),
-    checkpoint: { intervalMs: 50, localRecovery: true, incremental },
+    checkpoint: { intervalMs: 50, localRecovery: true, incremental, inlineThresholdBytes },
   })
   const world = new JobWorld({ job })
   const disk = new MemoryDisk(world.time)
@@ -50,6 +50,16 @@ const restoredOf = ({ notes }: JobWorld): RestoredFrom | undefined =>
 
 const troublesOf = ({ told }: JobWorld): readonly string[] =>
   told.filter(line => /ENOSPC|damaged|answered/.test(line))
+
+test('what lies in the manifest is restored from there, and has no copy on disk', async t => {
+  const { world, disk, completed } = worldWithDisk(false, 16_384)
+  world.start()
+  await completed(3)
+  t.is(disk.files.size, 0)
+  world.kill('counts/0')
+  await completed(5)
+  t.deepEqual(restoredOf(world), { memory: 0, disk: 0, store: 0, manifest: 3 })
+})
 
 for (const incremental of [false, true]) {
   const what = incremental ? 'with all that its snapshot builds on' : 'its whole snapshot'

@@ -53,7 +53,7 @@ export const copyFoldersContract = (
     ]) {
       t.false(await has(t, second, one, other))
       await right(t, second.clear(other))
-      await right(t, second.sweep(other, 9, []))
+      await right(t, second.sweep(other, 9, ['counts/0'], []))
     }
     t.true(await has(t, first, one))
   })
@@ -61,12 +61,14 @@ export const copyFoldersContract = (
   test(`${name}: a generation keeps what it restores, and what is written in it`, async t => {
     const { first, second } = await open(t)
     const [restored, older, aborted, written] = [part(5), part(4), part(6), part(7, 2, 'counts/1')]
-    for (const { of, chunks } of [restored, older, aborted])
+    const elsewhere = part(5, 1, 'counts/2')
+    for (const { of, chunks } of [restored, older, aborted, elsewhere])
       await right(t, first.write(life, of, chunks))
     await right(t, second.write(life, written.of, written.chunks))
-    t.is(await right(t, first.sweep(life, 2, [restored.of])), 2)
+    t.is(await right(t, first.sweep(life, 2, ['counts/0'], [restored.of])), 2)
     t.true(await has(t, first, restored))
     t.true(await has(t, first, written))
+    t.true(await has(t, first, elsewhere), 'another worker of the machine may restore it')
     t.false(await has(t, first, older))
     t.false(await has(t, first, aborted))
   })

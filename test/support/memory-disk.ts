@@ -68,13 +68,16 @@ export class MemoryDisk {
           this.files.delete(fileOf(life, part))
           return E.right(undefined)
         }),
-      sweep: (life, generation, needed) =>
+      sweep: (life, generation, subtasks, needed) =>
         work('sweep', `${generation}`, () => {
           const stays = new Set(needed.map(part => fileOf(life, part)))
           return E.right(
             this.#removeAll(
               (file, name) =>
-                isOf(file, life) && file.part.generation < generation && !stays.has(name),
+                isOf(file, life) &&
+                subtasks.includes(file.part.subtask) &&
+                file.part.generation < generation &&
+                !stays.has(name),
             ),
           )
         }),

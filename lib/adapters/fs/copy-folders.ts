@@ -49,7 +49,7 @@ interface Place {
 const root = 'sluice_copies'
 
 const hourMs = 3_600_000
-/** How long copies stay that nobody writes beside: of an earlier life of the job, of other jobs. */
+/** How long copies stay that nobody touches: of the job, but not this worker's, and of other jobs. */
 const untouchedMs = { sameJob: hourMs, others: 7 * 24 * hourMs } as const
 
 /** Copies in these folders. */
@@ -86,10 +86,15 @@ export const copyFolders = ({ folders, now, files = fs }: CopyFoldersOptions): C
         return E.right(undefined)
       })
     },
-    sweep: (life, generation, needed) =>
-      attempt('remove copies that nothing restores', async () =>
-        E.right(await sweep(place, life, generation, new Set(needed.map(partFile)))),
-      ),
+    sweep: (life, generation, subtasks, needed) =>
+      attempt('remove copies that nothing restores', async () => {
+        const begins = {
+          generation,
+          subtasks: new Set(subtasks.map(fileToken)),
+          needed: new Set(needed.map(partFile)),
+        }
+        return E.right(await sweep(place, life, begins))
+      }),
     clear: life =>
       attempt(`remove the copies of the job ${JSON.stringify(life.job)}`, async () => {
         for (const folder of folders)
@@ -278,30 +283,28 @@ const namesIn = async ({ files }: Place, folder: string): Promise<readonly strin
   }
 }
 
-/** The generation that wrote a file; undefined: it is not named as a copy (CP4). */
-const generationIn = (name: string): Generation | undefined => {
-  const [, generation] = /^\d+-(-?\d+)-/.exec(name) ?? []
-  const isCopy = generation !== undefined && parseFileName(name) !== undefined
-  return isCopy ? Number(generation) : undefined
+/** The generation that wrote a file, and of which subtask; undefined: it is not named as a copy (CP4). */
+const writtenIn = (
+  name: string,
+): { readonly generation: Generation; readonly subtask: string } | undefined => {
+  const [, generation, subtask] = /^\d+-(-?\d+)-(.*)-[0-9a-f]{32}\.part/.exec(name) ?? []
+  if (generation === undefined || subtask === undefined) return undefined
+  return parseFileName(name) === undefined ? undefined : { generation: Number(generation), subtask }
 }
 
-const sweep = async (
-  place: Place,
-  { job, jobId }: JobLife,
-  generation: Generation,
-  needed: ReadonlySet<string>,
-): Promise<number> => {
+/** A generation that begins: which subtasks run here, and which files they restore, by name. */
+interface Beginning {
+  readonly generation: Generation
+  readonly subtasks: ReadonlySet<string>
+  readonly needed: ReadonlySet<string>
+}
+
+const sweep = async (place: Place, { job, jobId }: JobLife, begins: Beginning): Promise<number> => {
   const own = { job: fileToken(job), life: fileToken(jobId) }
   let removed = 0
   for (const folder of place.folders) {
     const at = join(folder, root)
-    // Others of this generation may have written by now: theirs stay.
-    const isOld = (name: string): boolean => Number(generationIn(name)) < generation
-    removed += await removeIn(
-      place,
-      join(at, own.job, own.life),
-      name => isOld(name) && !needed.has(name),
-    )
+    removed += await sweepOwn(place, join(at, own.job, own.life), begins)
     for (const jobName of await namesIn(place, at)) {
       const isSameJob = jobName === own.job
       const limitMs = isSameJob ? untouchedMs.sameJob : untouchedMs.others
@@ -312,6 +315,24 @@ const sweep = async (
         limitMs,
       )
     }
+  }
+  return removed
+}
+
+/** Others of this generation may have written by now, and others may run elsewhere: theirs stay. */
+const sweepOwn = async (
+  place: Place,
+  folder: string,
+  { generation, subtasks, needed }: Beginning,
+): Promise<number> => {
+  const old = (name: string): boolean =>
+    (writtenIn(name)?.generation ?? generation) < generation && !needed.has(name)
+  const isOwn = (name: string): boolean => subtasks.has(writtenIn(name)?.subtask ?? '')
+  let removed = await removeIn(place, folder, name => old(name) && isOwn(name))
+  for (const name of (await namesIn(place, folder)).filter(old)) {
+    const facts = isOwn(name) ? undefined : await lookAt(place.files, join(folder, name))
+    if (facts === undefined || place.now() - facts.mtimeMs < untouchedMs.sameJob) continue
+    if (await removeFile(place, join(folder, name))) removed += 1
   }
   return removed
 }
@@ -345,7 +366,7 @@ const removeIn = async (
 ): Promise<number> => {
   let removed = 0
   for (const name of await namesIn(place, folder)) {
-    if (generationIn(name) === undefined || !isUnwanted(name)) continue
+    if (writtenIn(name) === undefined || !isUnwanted(name)) continue
     if (await removeFile(place, join(folder, name))) removed += 1
   }
   return removed

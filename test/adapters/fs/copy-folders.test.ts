@@ -43,6 +43,9 @@ const partAt = (epoch: number, generation = 1, subtask = 'counts/0', of = life) 
   return { part, chunks, file: join('sluice_copies', of.job, of.jobId, partFile(part)) }
 }
 
+/** The subtasks that run here. */
+const subtasks = ['counts/0']
+
 test('CP1: what is handed out is what was written, and nothing at all where nothing was', async t => {
   const { copies } = await open(t)
   const { part, chunks } = partAt(1)
@@ -125,8 +128,8 @@ test('CP2: a writer that dies leaves nothing under the name, and the next genera
   t.is(await right(t, dead.copies.read(life, part)), undefined)
   t.is((await filesIn(dead.folder)).length, 1)
   const alive = copyFolders({ folders: [dead.folder], now: Date.now })
-  t.is(await right(t, alive.sweep(life, 1, [])), 0, 'its writer may be at work')
-  t.is(await right(t, alive.sweep(life, 2, [])), 1)
+  t.is(await right(t, alive.sweep(life, 1, subtasks, [])), 0, 'its writer may be at work')
+  t.is(await right(t, alive.sweep(life, 2, subtasks, [])), 1)
   t.deepEqual(await filesIn(dead.folder), [])
 })
 
@@ -178,8 +181,12 @@ test('CP4: a new generation keeps what it restores and what is written in it, an
     await right(t, copies.write(life, part, chunks))
   const others = join('sluice_copies', 'job', 'life-1', 'notes.txt')
   await fs.writeFile(join(folder, others), 'not ours')
-  t.is(await right(t, copies.sweep(life, 2, [restored.part])), 3)
-  t.deepEqual(await filesIn(folder), [restored.file, written.file, others].sort())
+  t.is(await right(t, copies.sweep(life, 2, subtasks, [restored.part])), 2)
+  const kept = [restored.file, written.file, others]
+  t.deepEqual(await filesIn(folder), [...kept, moved.file].sort(), 'it may run beside this one')
+  const later = copyFolders({ folders: [folder], now: () => Date.now() + 1.1 * hourMs })
+  t.is(await right(t, later.sweep(life, 2, subtasks, [restored.part])), 1)
+  t.deepEqual(await filesIn(folder), kept.sort())
 })
 
 test('CP4: what other lives have left goes when nobody has touched it for long', async t => {
@@ -196,7 +203,7 @@ test('CP4: what other lives have left goes when nobody has touched it for long',
   await right(t, copies.write(life, own.part, own.chunks))
   await right(t, copies.write(earlier, old.part, old.chunks))
   await right(t, copies.write(other, foreign.part, foreign.chunks))
-  const sweptAt = (ms: number) => at(() => Date.now() + ms).sweep(life, 2, [own.part])
+  const sweptAt = (ms: number) => at(() => Date.now() + ms).sweep(life, 2, subtasks, [own.part])
   t.is(await right(t, sweptAt(0.9 * hourMs)), 0)
   t.is(await right(t, sweptAt(1.1 * hourMs)), 1)
   t.deepEqual(await filesIn(folder), [own.file, foreign.file].sort())
@@ -218,7 +225,7 @@ test('CP4: a job of another user in the folder hinders no sweep', async t => {
   await right(t, copies.write(other, theirs.part, theirs.chunks))
   const longAgo = new Date(Date.now() - 30 * 24 * hourMs)
   await fs.utimes(join(folder, theirs.file, '..'), longAgo, longAgo)
-  t.is(await right(t, copies.sweep(life, 2, [])), 1)
+  t.is(await right(t, copies.sweep(life, 2, subtasks, [])), 1)
   t.deepEqual(await filesIn(folder), [theirs.file])
 })
 
@@ -257,7 +264,7 @@ test('two workers of one machine write, sweep and clear in one folder without a 
     for (let epoch = 1; epoch <= 20; epoch += 1) {
       const { part, chunks } = partAt(epoch, epoch, `counts/${index}`)
       await right(t, copies.write(of, part, chunks))
-      await right(t, copies.sweep(of, epoch, [part]))
+      await right(t, copies.sweep(of, epoch, [part.subtask], [part]))
       if (epoch % 5 === 0) await right(t, copies.clear(of))
     }
   }
