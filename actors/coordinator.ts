@@ -41,7 +41,8 @@ import {
 } from '../lib/protocol/coordinator.js'
 import type { Generation } from '../lib/protocol/ids.js'
 import { chainOf } from '../lib/protocol/increment.js'
-import type { Manifest } from '../lib/protocol/manifest.js'
+import { inlineBytesOf } from '../lib/protocol/inline.js'
+import type { Manifest, PartRef } from '../lib/protocol/manifest.js'
 import {
   decodeMessage,
   encodeMessage,
@@ -91,15 +92,27 @@ const mailboxSlackBytes = 4 * 1024 * 1024
 /** What a history says of the state that was reported: what a restore reads, and what was written. */
 const stateOf = (
   reports: readonly Report[],
-): Required<Pick<HistoryEntry, 'bytes' | 'writtenBytes' | 'subtasks'>> => {
-  const subtasks = reports.map(({ part, alignmentMs, syncMs, asyncMs }): SubtaskHistory => {
+): Required<Pick<HistoryEntry, 'bytes' | 'writtenBytes' | 'subtasks'>> &
+  Pick<HistoryEntry, 'inlineBytes'> => {
+  const subtasks = reports.map(({ part, looped: _, ...said }): SubtaskHistory => {
     const bytes = chainOf(part).reduce((sum, stored) => sum + stored.bytes, 0)
     const { subtask, bytes: writtenBytes } = part
-    return { subtask, bytes, writtenBytes, alignmentMs, syncMs, asyncMs }
+    return { subtask, bytes, writtenBytes, ...inlineIn([part]), ...said }
   })
   const sumOf = (size: 'bytes' | 'writtenBytes'): number =>
     subtasks.reduce((sum, subtask) => sum + subtask[size], 0)
-  return { bytes: sumOf('bytes'), writtenBytes: sumOf('writtenBytes'), subtasks }
+  const parts = reports.map(({ part }) => part)
+  return {
+    bytes: sumOf('bytes'),
+    writtenBytes: sumOf('writtenBytes'),
+    ...inlineIn(parts),
+    subtasks,
+  }
+}
+
+const inlineIn = (parts: readonly PartRef[]): { readonly inlineBytes?: number } => {
+  const inlineBytes = inlineBytesOf(parts)
+  return inlineBytes === 0 ? {} : { inlineBytes }
 }
 
 /** One coordinator at work. */

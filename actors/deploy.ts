@@ -45,6 +45,7 @@ import { claimFrom } from './from.js'
 import {
   type CoordinatorStore,
   openCoordinatorStore,
+  openCopyFolders,
   openWorkerStore,
   type Servers,
   type Trouble,
@@ -133,11 +134,15 @@ export const runWorker = async (options: {
   readonly slots: number
   readonly only: readonly SubtaskId[]
   readonly freeze: boolean
+  /** Started by a supervisor, which has looked at the folders before. */
+  readonly isSupervised: boolean
   readonly trouble: Trouble
 }): Promise<E.Either<StreamError, Running<WorkerOutcome>>> => {
   const { plan, servers, worker, trouble } = options
   const { limits } = plan.graph
   const name = `sluice ${plan.job} ${worker}`
+  const folders = await openCopyFolders(plan, options.isSupervised ? trouble : undefined)
+  if (E.isLeft(folders)) return folders
   const links = await openLinks(servers, name, trouble, limits.ackTimeoutMs)
   if (E.isLeft(links)) return links
   const { link, log, bus, close } = links.right
@@ -152,8 +157,9 @@ export const runWorker = async (options: {
     ...options,
     pid: process.pid,
     ports: { log, bus, snapshots, scheduler: nodeScheduler, codec, digests },
+    folders: folders.right,
     onStopped: () => finish({ type: 'stopped' }),
-    onTrouble: error => trouble(error.message),
+    onTrouble: ({ message, next }) => trouble(next === undefined ? message : `${message}. ${next}`),
   })
   const heartbeat = startHeartbeat(servers.natsUrl, plan.job, worker, limits.heartbeatMs, error =>
     finish({ type: 'failed', error }),
@@ -266,7 +272,7 @@ const claimAs = async (
   const graphShape = { maxParallelism, subtasks: plan.subtasks.map(s => s.id) }
   const claimed = await claimFrom(
     { ...request, from, graphShape },
-    { ...ports, snapshots, expectParts: kept.expectParts },
+    { ...ports, snapshots, digests, expectParts: kept.expectParts },
   )
   await close()
   return claimed
@@ -439,13 +445,15 @@ export const withBus = async <A>(
   }
 }
 
-/** Checks that the servers which the job needs can be used, before any process is started. */
+/** Checks that the servers and folders which the job needs can be used, before any process is started. */
 export const probe = async (
   servers: Servers,
   plan: Plan,
 ): Promise<E.Either<StreamError, StateBackend>> => {
   const backend = stateBackendOf(plan.graph, servers.redisUrl)
   if (E.isLeft(backend)) return backend
+  const folders = await openCopyFolders(plan)
+  if (E.isLeft(folders)) return folders
   const links = await openLinks(servers, 'sluice probe', () => {})
   if (E.isLeft(links)) return links
   await links.right.close()

@@ -1,5 +1,5 @@
 /** What happens to a job, in words: one plain sentence each, for a terminal or a log. */
-import type { CoordinatorState, Note } from '../lib/protocol/coordinator.js'
+import type { CoordinatorState, Note, RestoredFrom } from '../lib/protocol/coordinator.js'
 import { unassignable } from '../lib/protocol/coordinator.js'
 import type { JobProgress } from './ipc.js'
 
@@ -11,9 +11,7 @@ export const describeNote = (note: Note): string => {
         ? `generation ${note.generation} starts from nothing`
         : `generation ${note.generation} starts from checkpoint ${note.restored}`
     case 'running':
-      return note.localCopies === undefined
-        ? `generation ${note.generation} runs`
-        : `generation ${note.generation} runs; restored from local copies: ${note.localCopies}`
+      return `generation ${note.generation} runs${restoredText(note.restored)}`
     case 'worker-joined':
       return note.fits
         ? `worker ${note.worker} joined`
@@ -33,6 +31,18 @@ export const describeNote = (note: Note): string => {
     case 'store-trouble':
       return `trouble ${note.doing}: ${note.error.message}`
   }
+}
+
+const restoredText = (restored: RestoredFrom | undefined): string => {
+  if (restored === undefined) return ''
+  const { memory, disk, store, manifest = 0 } = restored
+  const places = [
+    ...(memory === 0 ? [] : [`${memory} from memory`]),
+    ...(disk === 0 ? [] : [`${disk} from disk`]),
+    ...(store === 0 ? [] : [`${store} from the store`]),
+    ...(manifest === 0 ? [] : [`${manifest} from the manifest`]),
+  ]
+  return `; restored: ${places.join(', ')}`
 }
 
 /** What a coordinator knows, as progress for people. */

@@ -13,6 +13,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
 import { type StreamError, streamError } from '../lib/errors.js'
 import type { JobRecord, JobStore, SnapshotStore } from '../lib/ports/job-store.js'
+import type { Digests } from '../lib/ports/record-codec.js'
 import { type CoordinatorSettings, misfitOf } from '../lib/protocol/coordinator.js'
 import type { Epoch, Generation } from '../lib/protocol/ids.js'
 import { chainOf } from '../lib/protocol/increment.js'
@@ -25,6 +26,7 @@ import {
   type EndedBefore,
   quote,
 } from './claim.js'
+import { inlineChunks } from './inline-part.js'
 
 /** Who wants to own which job, and what it starts from: `<job>` or `<job>/<checkpoint>`. */
 export interface FromRequest extends ClaimRequest {
@@ -35,6 +37,7 @@ export interface FromRequest extends ClaimRequest {
 /** What starting from a checkpoint needs of the world. */
 export interface FromPorts extends ClaimPorts {
   readonly snapshots: SnapshotStore
+  readonly digests: Digests
   /** Said before anything is written for a job that may never start: after so long nobody needs it. */
   readonly expectParts: (job: string, ttlMs: number) => TaskEither<StreamError, void>
 }
@@ -122,9 +125,9 @@ const copyOf = async (
   source: Manifest,
   job: string,
   used: Epoch,
-  { snapshots, expectParts }: FromPorts,
+  ports: FromPorts,
 ): Result<Manifest> => {
-  const expected = await expectParts(job, copyTtlMs)()
+  const expected = await ports.expectParts(job, copyTtlMs)()
   if (E.isLeft(expected)) return expected
   const epoch = used < source.epoch ? source.epoch : used + 1
   const parts: PartRef[] = []
@@ -133,7 +136,7 @@ const copyOf = async (
     for (const [before, stored] of chainOf(part).entries()) {
       // Generations of a job that runs begin at 1.
       const copy = copiedAs(source.job, stored, epoch, before === 0 ? 0 : -before)
-      const done = await copyPart(source, stored, job, copy, snapshots)
+      const done = await copyPart(source, stored, job, copy, ports)
       if (E.isLeft(done)) return done
       copies.push(copy)
     }
@@ -161,10 +164,13 @@ const copyPart = async (
   part: StoredPart,
   job: string,
   copy: StoredPart,
-  snapshots: SnapshotStore,
+  { snapshots, digests }: FromPorts,
 ): Result<void> => {
-  const chunks = await snapshots.read(source.job, part)()
+  const inline = inlineChunks(part, digests.part)
+  const chunks = inline ?? (await snapshots.read(source.job, part)())
   if (E.isLeft(chunks)) return E.left(notWhole(source, chunks.left))
+  // What lies in the manifest is copied with it (IP2).
+  if (inline !== undefined) return E.right(undefined)
   return snapshots.write(job, copy, chunks.right, copyTtlMs)()
 }
 

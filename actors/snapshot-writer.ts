@@ -10,8 +10,9 @@ import type { Scheduler } from '../lib/ports/scheduler.js'
 import type { Epoch, Generation } from '../lib/protocol/ids.js'
 import { chainOf } from '../lib/protocol/increment.js'
 import type { PartRef } from '../lib/protocol/manifest.js'
-import type { LocalCopies } from '../lib/state/local-copies.js'
 import { encodeSnapshot, type SectionInput } from '../lib/state/snapshot.js'
+import type { Copies } from './copies.js'
+import { inlinePart } from './inline-part.js'
 
 /** What is written, and with what. */
 export interface SnapshotJob {
@@ -24,8 +25,10 @@ export interface SnapshotJob {
   readonly base: PartRef | undefined
   /** Set when nobody waits for the snapshot any more: it is given up. */
   readonly job: { readonly cancelled: boolean }
+  /** Whether the report may carry the part; if so, it counts from then on (IP1). */
+  readonly carries: (part: PartRef) => boolean
   /** Where a copy is kept of what was stored; undefined: nowhere. */
-  readonly copies?: LocalCopies | undefined
+  readonly copies?: Copies | undefined
   readonly ports: {
     readonly snapshots: SnapshotStore
     readonly scheduler: Scheduler
@@ -38,7 +41,7 @@ export interface SnapshotJob {
 const snapshotTurnMs = 4
 const defaultTimeoutMs = 600_000
 
-/** Encodes in slices that let the event loop breathe, then writes. */
+/** Encodes in slices that let the event loop breathe, then writes, unless the part is to be carried. */
 export const writeSnapshot = async (
   snapshot: SnapshotJob,
 ): Promise<E.Either<StreamError, PartRef>> => {
@@ -53,6 +56,12 @@ export const writeSnapshot = async (
     chunks: chunks.right.length,
     bytes: chunks.right.reduce((sum, chunk) => sum + chunk.byteLength, 0),
     ...(base === undefined ? {} : { bases: chainOf(base) }),
+  }
+  if (snapshot.carries(part)) {
+    const carried = inlinePart(part, chunks.right)
+    // What builds on it may be in the store: a copy of the one without the other would be of no use.
+    snapshot.copies?.keep(carried, chunks.right)
+    return E.right(carried)
   }
   // Long enough that no part of an attempt expires before the attempt itself does (P11).
   const ttlMs = 3 * (plan.graph.checkpoint?.timeoutMs ?? defaultTimeoutMs)

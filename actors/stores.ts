@@ -6,6 +6,7 @@
 import { resolve } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
+import { copyFolderProblem, copyFolders } from '../lib/adapters/fs/copy-folders.js'
 import { storeWithParts } from '../lib/adapters/fs/job-store.js'
 import { fsPartKeeper } from '../lib/adapters/fs/part-keeper.js'
 import { fsSnapshotStore } from '../lib/adapters/fs/snapshot-store.js'
@@ -25,7 +26,9 @@ import { redisSnapshotStore } from '../lib/adapters/redis/snapshot-store.js'
 import { redisJobStore } from '../lib/adapters/redis/store.js'
 import { type StreamError, streamError } from '../lib/errors.js'
 import type { Plan } from '../lib/job/plan.js'
+import { type Problem, problemText, quote } from '../lib/job/problem.js'
 import { type StateBackend, stateBackendOf } from '../lib/job/state-backend.js'
+import type { CopyFolders } from '../lib/ports/copy-folders.js'
 import type { JobStore, SnapshotStore } from '../lib/ports/job-store.js'
 import { partsSubject } from '../lib/protocol/addresses.js'
 
@@ -192,6 +195,42 @@ const isAlone = async (link: NatsLink, job: string): Opened<void> => {
     }),
   )
 }
+
+/**
+ * Opens the folders for copies of snapshots on this machine; undefined: the job has none. A wrong one
+ * is an error to whoever starts a job, who can mend it. With `trouble` it is told and no more: a disk
+ * that breaks under a running job must not end it.
+ */
+export const openCopyFolders = async (
+  { graph }: Plan,
+  trouble?: Trouble,
+): Opened<CopyFolders | undefined> => {
+  const folders = graph.folders?.localRecovery
+  if (graph.checkpoint?.localRecovery !== true || folders === undefined) return E.right(undefined)
+  const problems: Problem[] = []
+  for (const [index, folder] of folders.entries()) {
+    const found = await copyFolderProblem(folder)
+    if (found !== undefined) problems.push(wrongFolder(index, folder, found))
+  }
+  if (trouble !== undefined) for (const problem of problems) trouble(problemText(problem))
+  if (trouble !== undefined || problems.length === 0)
+    return E.right(copyFolders({ folders, now: nodeScheduler.wallClock }))
+  const lines = problems.map(problem => `  ${problemText(problem)}`)
+  return E.left(
+    streamError(
+      'invalid',
+      `local copies of snapshots cannot be kept on this machine:\n${lines.join('\n')}`,
+      { next: "'sluice config' shows who names the folders." },
+    ),
+  )
+}
+
+const wrongFolder = (index: number, folder: string, found: string): Problem => ({
+  path: `localRecoveryFolders.${index}`,
+  expected: 'a folder of this machine that its workers may write to',
+  found: `${quote(folder)}, ${found}`,
+  next: 'Make it, mount its disk, let this user write there, or name another folder.',
+})
 
 const openPartsLink = ({ natsUrl }: Servers, name: string): Opened<NatsLink> =>
   connectNats({ url: natsUrl, name: `${name} parts`, jetstream: false })()

@@ -8,6 +8,7 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { messageOf, SluiceError, type StreamError, streamError } from '../lib/errors.js'
 import { invariant } from '../lib/invariant.js'
+import { inlineRulesOf } from '../lib/job/checkpoint-rules.js'
 import type { Vertex } from '../lib/job/graph.js'
 import type { Chain, ChainEdge, Plan, Subtask } from '../lib/job/plan.js'
 import {
@@ -39,6 +40,7 @@ import {
   withCompleted,
   withPart,
 } from '../lib/protocol/increment.js'
+import { type Inlined, startInlined, withInline, withSettled } from '../lib/protocol/inline.js'
 import {
   type Manifest,
   type PartRef,
@@ -48,7 +50,6 @@ import {
 import type { Decline, Report, SubtaskState } from '../lib/protocol/messages.js'
 import { SourcePosition } from '../lib/protocol/source-position.js'
 import { type CapturedState, KeyedStateStore } from '../lib/state/keyed-state.js'
-import type { LocalCopies } from '../lib/state/local-copies.js'
 import { LoopLog } from '../lib/state/loop-log.js'
 import {
   decodeSnapshot,
@@ -58,9 +59,11 @@ import {
 } from '../lib/state/snapshot.js'
 import { mergeSnapshots } from '../lib/state/snapshot-merge.js'
 import { ChannelOut } from './channel-out.js'
+import type { Copies, CopyPlace } from './copies.js'
 import { Gate } from './gate.js'
 import type { Head } from './head.js'
 import type { MailboxInput } from './inbound.js'
+import { inlineChunks } from './inline-part.js'
 import { Mailbox, type MailboxLoop } from './mailbox.js'
 import { type OpenOutput, type Output, openOutput } from './output.js'
 import {
@@ -101,8 +104,8 @@ export interface SubtaskOptions {
   /** Freezes state values, so that a function that changes one fails at once. */
   readonly freeze: boolean
   readonly ports: SubtaskPorts
-  /** What this worker wrote and still has, to be restored before the store is asked. */
-  readonly copies?: LocalCopies | undefined
+  /** What was written here and is still here, to be restored before the store is asked. */
+  readonly copies?: Copies | undefined
   /** Something that a beat tells has changed. */
   readonly onChange: () => void
 }
@@ -160,6 +163,7 @@ export class SubtaskActor {
   private declines: Decline[] = []
   private completed: Epoch
   private increments: Increments
+  private inlined: Inlined
   private lastEpoch: Epoch
   /** Snapshots that are being encoded or written, oldest first: no more than may be pending. */
   private readonly encoding = new Map<Epoch, { cancelled: boolean }>()
@@ -186,6 +190,7 @@ export class SubtaskActor {
     const { members } = foundChain
     this.listeners = new CheckpointListeners(members, foundSubtask.index, this.lastEpoch)
     this.increments = startIncrements(options.plan.graph.limits.incrementalChainMax)
+    this.inlined = startInlined(inlineRulesOf(options.plan, options.ports.log.payloadBytesMax))
   }
 
   get state(): SubtaskState {
@@ -253,6 +258,7 @@ export class SubtaskActor {
     this.early = this.early.filter(each => each.epoch !== epoch)
     this.giveUp(each => each === epoch)
     this.reports = this.reports.filter(r => r.part.epoch !== epoch)
+    this.inlined = withSettled(this.inlined, each => each === epoch)
     this.declines = this.declines.filter(d => d.epoch !== epoch)
     this.guard(() => this.head?.abort(epoch))
     if (this.phase === 'running') this.guard(() => this.listeners.abort(epoch))
@@ -267,6 +273,7 @@ export class SubtaskActor {
     const upTo = this.increments.completed?.epoch ?? 0
     for (const state of this.states.values()) state.forgetChanges(upTo)
     this.reports = this.reports.filter(r => r.part.epoch > epoch)
+    this.inlined = withSettled(this.inlined, each => each <= epoch)
     this.declines = this.declines.filter(d => d.epoch > epoch)
     this.guard(() => {
       for (const output of this.outputs.values()) output.completed(epoch)
@@ -309,20 +316,22 @@ export class SubtaskActor {
   private async readSnapshot(): Promise<E.Either<StreamError, Snapshot | undefined>> {
     const { plan, restore, ports } = this.options
     const part = restore?.parts.find(p => p.subtask === this.id)
-    if (part === undefined) return E.right(undefined)
+    if (restore === undefined) return E.right(undefined)
+    if (part === undefined) return E.left(nothingToRestore(this.id, restore.epoch))
     const chain: Snapshot[] = []
-    let restoredFrom: SubtaskState['restoredFrom'] = 'local-copy'
+    const places = new Set<RestorePlace>()
     for (const one of chainOf(part)) {
-      const copy = this.options.copies?.find(one)
-      if (copy === undefined) restoredFrom = 'store'
-      const chunks =
-        copy === undefined ? await ports.snapshots.read(plan.job, one)() : E.right(copy)
+      const inline = inlineChunks(one, ports.digests.part)
+      const copy = inline === undefined ? await this.options.copies?.find(one) : undefined
+      places.add(inline === undefined ? (copy?.place ?? 'store') : 'manifest')
+      const found = inline ?? (copy === undefined ? undefined : E.right(copy.chunks))
+      const chunks = found ?? (await ports.snapshots.read(plan.job, one)())
       if (E.isLeft(chunks)) return chunks
       const snapshot = this.decode(one, chunks.right)
       if (E.isLeft(snapshot)) return snapshot
       chain.push(snapshot.right)
     }
-    this.restoredFrom = restoredFrom
+    this.restoredFrom = placeOf(places)
     return mergeSnapshots(chain)
   }
 
@@ -752,7 +761,9 @@ export class SubtaskActor {
     const job = this.beginEncoding(epoch)
     // Not before: what is held back would not come round.
     const letGo = this.holdBack()
-    void writeSnapshot({ ...this.options, subtask: this.subtask, epoch, sections, base, job })
+    const carries = (part: PartRef): boolean => this.carries(part)
+    const { subtask } = this
+    void writeSnapshot({ ...this.options, subtask, epoch, sections, base, job, carries })
       .then(part => {
         if (this.disposed || job.cancelled) return
         this.encoding.delete(epoch)
@@ -760,7 +771,9 @@ export class SubtaskActor {
         if (E.isLeft(part)) this.declines.push({ epoch, reason: part.left.message })
         else {
           const { right } = part
-          this.reports.push({ part: right, alignmentMs, syncMs, asyncMs, looped })
+          const copyTrouble = this.options.copies?.takeTrouble()
+          const trouble = copyTrouble === undefined ? {} : { copyTrouble }
+          this.reports.push({ part: right, alignmentMs, syncMs, asyncMs, looped, ...trouble })
           this.increments = withPart(this.increments, right)
         }
         this.options.onChange()
@@ -770,6 +783,13 @@ export class SubtaskActor {
         release()
         letGo()
       })
+  }
+
+  /** Takes a place in the reports for a part, if there is one. */
+  private carries(part: PartRef): boolean {
+    const inlined = withInline(this.inlined, part)
+    this.inlined = inlined ?? this.inlined
+    return inlined !== undefined
   }
 
   /**
@@ -866,6 +886,16 @@ export class SubtaskActor {
   }
 }
 
+/** The slowest of the places that a snapshot and what it builds on came from; undefined: the store. */
+const placeOf = (places: ReadonlySet<RestorePlace>): SubtaskState['restoredFrom'] => {
+  if (places.has('store')) return 'store'
+  if (places.has('disk')) return 'disk-copy'
+  return places.has('memory') ? 'local-copy' : 'manifest'
+}
+
+/** Where one part of a chain was read. */
+type RestorePlace = CopyPlace | 'store' | 'manifest'
+
 /** What a vertex may have in a snapshot. */
 const sectionsOf = (vertex: Vertex): readonly ExpectedSection[] => {
   if (vertex.type !== 'operator') {
@@ -888,3 +918,13 @@ const errorOf = (thrown: unknown): StreamError => {
   const type = thrown instanceof UserCodeError ? 'user-code' : 'invalid'
   return streamError(type, messageOf(thrown), { cause: thrown })
 }
+
+/** Without its part a subtask would begin anew in the middle of a job. */
+const nothingToRestore = (subtask: SubtaskId, epoch: Epoch): StreamError =>
+  streamError(
+    'corrupt',
+    `checkpoint ${epoch}, as the orders have it, lacks the part of ${subtask}`,
+    {
+      next: 'Run one version of sluice in all processes of a job.',
+    },
+  )

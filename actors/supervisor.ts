@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import * as E from 'fp-ts/lib/Either.js'
 import * as t from 'io-ts'
 import type { Environment } from '../lib/job/environment.js'
+import { warningsOf } from '../lib/job/idle.js'
 import type { Plan } from '../lib/job/plan.js'
 import { memoryGone, stateBackendOf } from '../lib/job/state-backend.js'
 import type { WorkerId } from '../lib/protocol/ids.js'
@@ -125,6 +126,9 @@ export class Supervisor implements RunningJob {
 
   /** The coordinator first: a run that does not own the job must not lend its workers to the one that does. */
   start(): void {
+    const { plan, onEvent } = this.options
+    for (const text of warningsOf(plan.graph))
+      onEvent({ type: 'trouble', role: 'configuration', text })
     this.spawn(coordinatorRole)
     this.timers.add(setInterval(() => this.lookAtCoordinator(), lookMs).unref())
   }

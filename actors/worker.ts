@@ -7,6 +7,7 @@
 import * as E from 'fp-ts/lib/Either.js'
 import type { StreamError } from '../lib/errors.js'
 import type { Plan } from '../lib/job/plan.js'
+import type { CopyFolders } from '../lib/ports/copy-folders.js'
 import { coordinatorSubject, ordersSubject } from '../lib/protocol/addresses.js'
 import type { SubtaskId, WorkerId } from '../lib/protocol/ids.js'
 import { type Beat, decodeMessage, encodeMessage, Orders } from '../lib/protocol/messages.js'
@@ -16,7 +17,7 @@ import {
   type WorkerAction,
   type WorkerProtocol,
 } from '../lib/protocol/worker.js'
-import { LocalCopies } from '../lib/state/local-copies.js'
+import { Copies } from './copies.js'
 import { SubtaskActor, type SubtaskPorts } from './subtask.js'
 
 /** What a worker offers, and whom it tells. */
@@ -29,14 +30,18 @@ export interface WorkerOptions {
   readonly only: readonly SubtaskId[]
   readonly freeze: boolean
   readonly ports: SubtaskPorts
+  /** Where copies of snapshots outlive this process. Default: nowhere. */
+  readonly folders?: CopyFolders | undefined
   /** Called once, when the job has ended and everything is let go of. */
   readonly onStopped: () => void
-  /** A message that does not decode, for people. */
+  /** A message that does not decode, or a copy that cannot be kept or used, for people. */
   readonly onTrouble: (error: StreamError) => void
 }
 
 const stopWithinMs = 5_000
 const stopPollMs = 25
+/** A disk that takes longer than this keeps what is on it. */
+const clearWithinMs = 2_000
 
 /** One worker at work. */
 export class WorkerActor {
@@ -49,13 +54,20 @@ export class WorkerActor {
   private unsubscribe: () => void = () => {}
 
   /** They outlive generations, which is what they are for. */
-  private readonly copies: LocalCopies | undefined
+  private readonly copies: Copies | undefined
 
   constructor(private readonly options: WorkerOptions) {
-    const { checkpoint } = options.plan.graph
+    const { plan, ports, folders, onTrouble } = options
+    const { checkpoint } = plan.graph
     if (checkpoint?.localRecovery !== true) return
-    const { part } = options.ports.digests
-    this.copies = new LocalCopies(checkpoint.maxConcurrent, part)
+    this.copies = new Copies({
+      job: plan.job,
+      pendingMax: checkpoint.maxConcurrent,
+      digestOf: ports.digests.part,
+      folders,
+      scheduler: ports.scheduler,
+      onTrouble,
+    })
   }
 
   start(): void {
@@ -74,6 +86,7 @@ export class WorkerActor {
     this.cancelBeat()
     this.unsubscribe()
     this.disposeSubtasks()
+    this.copies?.dispose()
   }
 
   private hear(orders: Orders): void {
@@ -119,7 +132,7 @@ export class WorkerActor {
   }: Extract<WorkerAction, { type: 'deploy' }>): void {
     const { plan, freeze, ports } = this.options
     const { copies } = this
-    copies?.begin(generation, restore?.epoch ?? 0)
+    copies?.begin(jobId, generation, subtasks, restore)
     this.subtasks = subtasks.map(
       subtask =>
         new SubtaskActor({
@@ -155,8 +168,21 @@ export class WorkerActor {
     this.disposeSubtasks()
     this.stopped = true
     this.beat()
-    const flushed = this.options.ports.bus.flush()
-    void flushed().then(() => this.options.onStopped())
+    void this.leave()
+  }
+
+  /** Its copies are needed no more: the job is over. */
+  private async leave(): Promise<void> {
+    const { bus, scheduler } = this.options.ports
+    await bus.flush()()
+    const { jobId } = this.protocol
+    if (jobId !== undefined && this.copies !== undefined) {
+      const late = new Promise<void>(resolve => {
+        scheduler.after(clearWithinMs, resolve)
+      })
+      await Promise.race([this.copies.end(jobId), late])
+    }
+    this.options.onStopped()
   }
 
   private changed(): void {

@@ -106,6 +106,7 @@ const conformance = [
   'finished-sources',
   'history',
   'incremental',
+  'inline-threshold',
   'interval',
   'iterations',
   'local-recovery',

@@ -76,7 +76,9 @@ const tableOf = (job: string, { history, kept }: Known): string => {
   const keptIds = kept.map(({ epoch }) => epoch)
   const keeps = keptIds.length === 0 ? 'keeps none' : `keeps ${keptIds.join(', ')}`
   if (history.length === 0) return `job '${job}' has no checkpoints in its history; it ${keeps}`
-  const head = ['id', 'status', 'triggered', 'took', 'state', 'written', 'slowest', 'reason']
+  const head = [
+    ...['id', 'status', 'triggered', 'took', 'state', 'written', 'inline', 'slowest', 'reason'],
+  ]
   const rows = history.map(entry => [
     String(entry.epoch),
     keptIds.includes(entry.epoch) ? `${entry.status}, kept` : entry.status,
@@ -84,6 +86,7 @@ const tableOf = (job: string, { history, kept }: Known): string => {
     ms(entry.durationMs),
     bytes(entry.bytes),
     entry.writtenBytes === undefined ? '-' : bytes(entry.writtenBytes),
+    bytes(entry.inlineBytes ?? 0),
     slowestOf(entry),
     entry.reason ?? '',
   ])
@@ -98,16 +101,20 @@ const detailsOf = (job: string, entry: HistoryEntry, isKept: boolean): string =>
     ...(reason === undefined ? [] : [`reason: ${reason}`]),
   ]
   if (subtasks.length === 0) return facts.join('\n')
-  const head = ['subtask', 'state', 'written', 'alignment', 'sync', 'async']
+  const head = ['subtask', 'state', 'written', 'inline', 'alignment', 'sync', 'async']
   const rows = subtasks.map(subtask => [
     subtask.subtask,
     bytes(subtask.bytes),
     bytes(subtask.writtenBytes),
+    bytes(subtask.inlineBytes ?? 0),
     ms(subtask.alignmentMs),
     ms(subtask.syncMs),
     ms(subtask.asyncMs),
   ])
-  return [...facts, columns([head, ...rows])].join('\n')
+  const troubles = subtasks.flatMap(({ subtask, copyTrouble }) =>
+    copyTrouble === undefined ? [] : [`${subtask}: ${copyTrouble}`],
+  )
+  return [...facts, columns([head, ...rows]), ...troubles].join('\n')
 }
 
 const slowestOf = ({ subtasks = [] }: HistoryEntry): string => {

@@ -2,6 +2,7 @@
 import * as E from 'fp-ts/lib/Either.js'
 import type { StreamError } from '../../lib/errors.js'
 import { type ConfiguredValue, configuredForAll, originText } from '../../lib/job/configuration.js'
+import { idleSettings } from '../../lib/job/idle.js'
 import { masked } from '../../lib/job/masked.js'
 import { exitCodes } from '../ipc.js'
 import { loadConfiguration } from '../load-configuration.js'
@@ -25,13 +26,14 @@ export const configCommand = async (
   }
   const { values, file: path } = settings.right
   const shown = values.map(shownValue)
+  const idle = idleSettings(values)
   const config = Object.fromEntries(
     shown.map(({ key, value, from }) => {
-      const note = value === undefined ? undefined : idle.get(key)
+      const note = idle.get(key)
       return [key, { value: value ?? null, from, ...(note === undefined ? {} : { note }) }]
     }),
   )
-  printer.result({ file: path ?? null, config }, textOf(shown, path))
+  printer.result({ file: path ?? null, config }, textOf(shown, idle, path))
   return exitCodes.ok
 }
 
@@ -49,12 +51,6 @@ const ofJob = async (file: string): Promise<E.Either<StreamError, Settings>> => 
     : E.right({ values: loaded.right.settings, file: loaded.right.file })
 }
 
-/** Settings that nothing acts on yet, and why. */
-const idle: ReadonlyMap<string, string> = new Map([
-  ['savepointsFolder', 'no effect yet: there are no savepoints'],
-  ['localRecoveryFolders', 'no effect yet: copies are kept in memory'],
-])
-
 const addresses = new Set(['natsUrl', 'redisUrl'])
 
 const shownValue = ({ key, value, from }: ConfiguredValue): ConfiguredValue => ({
@@ -63,9 +59,13 @@ const shownValue = ({ key, value, from }: ConfiguredValue): ConfiguredValue => (
   from,
 })
 
-const textOf = (values: readonly ConfiguredValue[], path: string | undefined): string => {
+const textOf = (
+  values: readonly ConfiguredValue[],
+  idle: ReadonlyMap<string, string>,
+  path: string | undefined,
+): string => {
   const rows = values.map(({ key, value, from }) => {
-    const note = value === undefined ? undefined : idle.get(key)
+    const note = idle.get(key)
     const origin = originText(from)
     return [key, valueText(value), note === undefined ? origin : `${origin} (${note})`]
   })

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import * as E from 'fp-ts/lib/Either.js'
 import { messageOf, type StreamError, streamError } from '../../lib/errors.js'
+import { warningsOf } from '../../lib/job/idle.js'
 import {
   type Running,
   runCoordinator,
@@ -102,7 +103,9 @@ export const coordinatorCommand = async (
   })
   const plan = await loadJob(file)
   if (E.isLeft(plan)) return reportError(printer, plan.left)
-  const { job } = plan.right
+  const { job, graph } = plan.right
+  if (process.send === undefined)
+    for (const text of warningsOf(graph)) printer.say(`configuration: ${text}`)
   let lastProgress = 0
   let lastPhase: string | undefined
   const running = await runCoordinator({
@@ -167,6 +170,7 @@ export const workerCommand = async (
     plan: plan.right,
     worker: process.env.SLUICE_WORKER ?? `worker-${randomUUID().slice(0, 8)}`,
     freeze: process.env.NODE_ENV !== 'production',
+    isSupervised: process.send !== undefined,
     trouble: text => report(printer, { type: 'trouble', text }),
   })
   if (E.isLeft(running)) return reportError(printer, running.left)

@@ -28,9 +28,12 @@ export interface Configuration {
   readonly limits?: Partial<Limits>
   /** The folder of the state backend `fs` where none is named with it. */
   readonly checkpointsFolder?: string
-  /** Where savepoints will go. There are none yet. */
+  /** Where savepoints will go. There are none yet: whoever starts a job is told so. */
   readonly savepointsFolder?: string
-  /** Where a worker keeps its own copies of snapshots, with `checkpoint.localRecovery`. */
+  /**
+   * Folders of each machine where a worker's copies of snapshots outlive it, with
+   * `checkpoint.localRecovery`. They must be there.
+   */
   readonly localRecoveryFolders?: readonly string[]
   /** Where NATS is. */
   readonly natsUrl?: string
@@ -197,6 +200,7 @@ const checkpoint = options({
   numRetained: number(checkpointRules.numRetained),
   async: flag(checkpointRules.async),
   incremental: flag(checkpointRules.incremental),
+  inlineThresholdBytes: number(checkpointRules.inlineThresholdBytes),
   localRecovery: flag(checkpointRules.localRecovery),
   force: flag(checkpointRules.force),
 })
@@ -236,7 +240,6 @@ const inside = (group: string, keys: object): Hints =>
 const hints: Hints = {
   ...inside('limits', defaultLimits),
   ...inside('checkpoint', checkpointRules),
-  inlineThresholdBytes: 'Remove it: every chunk is stored by itself.',
 }
 
 /** Decodes what is configured for all jobs. */

@@ -24,6 +24,11 @@ export interface Limits {
   readonly sinkPendingBytesMax: number
   /** Size of one chunk of a snapshot. At most 1 MiB. */
   readonly chunkBytesMax: number
+  /**
+   * What one checkpoint keeps in its manifest of small snapshots, see `inlineThresholdBytes`; each
+   * subtask has an equal share. At most 384 KiB.
+   */
+  readonly inlineBytesMax: number
   /** Snapshots of changes, and the whole one below them, that a restore may have to read. */
   readonly incrementalChainMax: number
   /** Records that have come back to a loop's head and have not gone round again, per subtask. */
@@ -50,6 +55,7 @@ export const defaultLimits: Limits = {
   channelStallTimeoutMs: 30_000,
   sinkPendingBytesMax: 256 * 1024 * 1024,
   chunkBytesMax: 256 * 1024,
+  inlineBytesMax: 256 * 1024,
   incrementalChainMax: 10,
   loopBytesMax: 64 * 1024 * 1024,
   heartbeatMs: 500,

@@ -17,10 +17,15 @@ import {
   trueOrFalse,
 } from './rules.js'
 
-const mebibyte = 1024 * 1024
+const kibibyte = 1024
+const mebibyte = 1024 * kibibyte
 
 /** Where a limit has an upper bound of its own. */
-const limitBounds: Partial<Limits> = { chunkBytesMax: mebibyte, frameBytesMax: mebibyte / 2 }
+const limitBounds: Partial<Limits> = {
+  chunkBytesMax: mebibyte,
+  frameBytesMax: mebibyte / 2,
+  inlineBytesMax: 384 * kibibyte,
+}
 
 /** What is right in each option of checkpointing. */
 export const checkpointRules = {
@@ -35,6 +40,11 @@ export const checkpointRules = {
   numRetained: integer(1),
   async: trueOrFalse,
   incremental: trueOrFalse,
+  inlineThresholdBytes: integer(
+    0,
+    16 * kibibyte,
+    'Manifests are for small snapshots: let larger ones be written.',
+  ),
   localRecovery: trueOrFalse,
   force: trueOrFalse,
 } as const satisfies FieldRules

@@ -65,12 +65,16 @@ export interface SubtaskHistory {
   /** Size of its state, and how much of that it wrote. */
   readonly bytes: number
   readonly writtenBytes: number
+  /** How much of that is in the manifest, and in no store. Absent: nothing. */
+  readonly inlineBytes?: number
   /** First barrier to last. */
   readonly alignmentMs: number
   /** Capture, while no record is processed. */
   readonly syncMs: number
   /** Encoding and writing, beside the records. */
   readonly asyncMs: number
+  /** Why its worker could not keep a local copy of an earlier snapshot; said once until it can again. */
+  readonly copyTrouble?: string
 }
 
 /** What one finished attempt leaves in the job's bounded history. */
@@ -84,6 +88,8 @@ export interface HistoryEntry {
   readonly bytes: number
   /** How much of that was written for this checkpoint. Absent in old entries. */
   readonly writtenBytes?: number
+  /** How much of that is in the manifest, and in no store. Absent: nothing. */
+  readonly inlineBytes?: number
   /** By subtask, those that reported. Absent in old entries. */
   readonly subtasks?: readonly SubtaskHistory[]
   readonly reason?: string
@@ -155,7 +161,8 @@ export interface JobStore {
   /** Takes the next checkpoint id from the job's one durable counter (P1). */
   allocate(claim: Claim, generation: Generation): TaskEither<StreamError, Epoch>
   /**
-   * The commit point (P5): checks term, generation, id order and that every part exists whole; then swaps the
+   * The commit point (P5): checks term, generation, id order and that every part exists whole, except
+   * those that the manifest itself holds; then swaps the
    * pointer, removes the TTL of the manifest and its parts, and puts `supersededTtlMs` on the checkpoints
    * that fall out of the newest `numRetained`, and on those of their parts that no kept one needs.
    */

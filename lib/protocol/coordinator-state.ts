@@ -31,6 +31,8 @@ export interface CoordinatorSettings {
   readonly checkpoints: CheckpointRules
   /** Checkpoints that may come to nothing one after the other; undefined: any number. */
   readonly tolerableFailures: number | undefined
+  /** Whether workers restore from copies of their own: then it is told who did. */
+  readonly localRecovery: boolean
   readonly restart: RestartStrategy
   readonly heartbeatTimeoutMs: number
   readonly stallTimeoutMs: number
@@ -205,6 +207,18 @@ export type CoordinatorEffect =
   | { readonly type: 'answer'; readonly request: string; readonly outcome: RequestOutcome }
   | { readonly type: 'note'; readonly note: Note }
 
+/** How many subtasks were restored from where. */
+export interface RestoredFrom {
+  /** From what a process that lives on had in its memory. */
+  readonly memory: number
+  /** At least in part from a folder of the machine, the rest from memory. */
+  readonly disk: number
+  /** At least in part from the store. */
+  readonly store: number
+  /** From the manifest alone. Absent: none. */
+  readonly manifest?: number
+}
+
 /** What people are told. */
 export type Note =
   | {
@@ -215,8 +229,8 @@ export type Note =
   | {
       readonly type: 'running'
       readonly generation: Generation
-      /** Subtasks that were restored from their worker's own copy, if there are any. */
-      readonly localCopies?: number
+      /** Where subtasks were restored from, where local recovery is on; absent: none was restored. */
+      readonly restored?: RestoredFrom
     }
   | { readonly type: 'worker-joined'; readonly worker: WorkerId; readonly fits: boolean }
   | { readonly type: 'worker-lost'; readonly worker: WorkerId; readonly reason: string }

@@ -40,12 +40,13 @@ import {
   generationOf,
   type Note,
   type Phase,
+  type RestoredFrom,
   type WorkerState,
 } from './coordinator-state.js'
 import type { Epoch, Generation, SubtaskId, WorkerId } from './ids.js'
 import type { Manifest } from './manifest.js'
 import { initialMembership, step as stepMembership } from './membership.js'
-import type { Beat } from './messages.js'
+import type { Beat, SubtaskState } from './messages.js'
 import { withOrders } from './orders.js'
 import { answerTo, refusalOf, withAnswers } from './requests.js'
 import { initialRetry, step as stepRetry } from './retry.js'
@@ -493,19 +494,26 @@ const startRunning = (state: CoordinatorState, event: CoordinatorEvent): Coordin
     },
     [
       { type: 'set-status', status: 'running', reason: undefined },
-      { type: 'note', note: { type: 'running', generation, ...localCopies(state, assignment) } },
+      { type: 'note', note: { type: 'running', generation, ...restoredFrom(state, assignment) } },
     ],
   ]
 }
 
-const localCopies = (
-  { workers }: CoordinatorState,
+const restoredFrom = (
+  { workers, settings }: CoordinatorState,
   assignment: Assignment,
-): { readonly localCopies?: number } => {
-  const local = [...assignment].filter(
-    ([id, worker]) => workers.get(worker)?.subtasks.get(id)?.restoredFrom === 'local-copy',
+): { readonly restored?: RestoredFrom } => {
+  const from = [...assignment].map(
+    ([id, worker]) => workers.get(worker)?.subtasks.get(id)?.restoredFrom,
   )
-  return local.length === 0 ? {} : { localCopies: local.length }
+  const count = (where: SubtaskState['restoredFrom']): number =>
+    from.filter(one => one === where).length
+  if (!settings.localRecovery || count(undefined) === from.length) return {}
+  const copied = { memory: count('local-copy'), disk: count('disk-copy') }
+  const manifest = count('manifest')
+  return {
+    restored: { ...copied, store: count('store'), ...(manifest === 0 ? {} : { manifest }) },
+  }
 }
 
 // --- checkpoints ----------------------------------------------------------------------------

@@ -10,13 +10,28 @@ const part = {
   bytes: t.number,
 }
 
-/** Of a copy: the job, epoch and generation that the snapshot inside was written by. */
-const copy = t.partial({
+const base64 = /^[A-Za-z0-9+/]*={0,2}$/
+
+/** Bytes as text, padded. */
+const Base64 = new t.Type<string, string, unknown>(
+  'Base64',
+  t.string.is,
+  (value, context) =>
+    typeof value === 'string' && value.length % 4 === 0 && base64.test(value)
+      ? t.success(value)
+      : t.failure(value, context),
+  t.identity,
+)
+
+const more = t.partial({
+  /** Of a copy: the job, epoch and generation that the snapshot inside was written by. */
   origin: t.readonly(t.strict({ job: t.string, epoch: t.number, generation: t.number })),
+  /** The chunks themselves: the part is here, and in no store (IP1–IP3). Absent in older manifests. */
+  inline: t.readonlyArray(Base64),
 })
 
 /** Where one snapshot lies, and what it must verify against. */
-export const StoredPart = t.readonly(t.exact(t.intersection([t.type(part), copy])))
+export const StoredPart = t.readonly(t.exact(t.intersection([t.type(part), more])))
 export type StoredPart = t.TypeOf<typeof StoredPart>
 
 /** Where one subtask's state lies: its newest snapshot, and what that one builds on. */
@@ -24,7 +39,7 @@ export const PartRef = t.readonly(
   t.exact(
     t.intersection([
       t.type(part),
-      copy,
+      more,
       // Of a snapshot of changes: what they changed, oldest first.
       t.partial({ bases: t.readonlyArray(StoredPart) }),
     ]),
@@ -86,11 +101,13 @@ export const writtenAs = (
 /** The state backend that holds a checkpoint's parts. */
 export const backendOf = ({ backend = 'redis' }: Manifest): string => backend
 
-/** All that a checkpoint needs to be there, each part once. */
+/** All that a checkpoint needs to be in the store, each part once. */
 export const neededParts = (manifest: Pick<Manifest, 'parts'>): readonly StoredPart[] => {
   const needed = new Map<string, StoredPart>()
   for (const { bases = [], ...newest } of manifest.parts)
-    for (const one of [...bases, newest])
+    for (const one of [...bases, newest]) {
+      if (one.inline !== undefined) continue // IP2
       needed.set(`${one.generation} ${one.epoch} ${one.subtask}`, one)
+    }
   return [...needed.values()]
 }

@@ -13,16 +13,22 @@ import { Manifest, PartRef } from './manifest.js'
 
 const version = t.literal(1)
 
-/** "My snapshot of this epoch is stored." Names everything that a late or foreign one differs in (P2). */
+/** "My snapshot of this epoch is stored", or here it is. Names everything that a late or foreign one differs in (P2). */
 export const Report = t.readonly(
-  t.strict({
-    part: PartRef,
-    alignmentMs: t.number,
-    syncMs: t.number,
-    asyncMs: t.number,
-    /** Records in it that were on their way round a loop: the job has not come to its end. */
-    looped: t.number,
-  }),
+  t.exact(
+    t.intersection([
+      t.type({
+        part: PartRef,
+        alignmentMs: t.number,
+        syncMs: t.number,
+        asyncMs: t.number,
+        /** Records in it that were on their way round a loop: the job has not come to its end. */
+        looped: t.number,
+      }),
+      // Why the worker cannot keep copies on disk, said once.
+      t.partial({ copyTrouble: t.string }),
+    ]),
+  ),
 )
 export type Report = t.TypeOf<typeof Report>
 
@@ -40,7 +46,7 @@ export const SubtaskState = t.readonly(
       t.literal('running'),
       t.literal('failed'),
     ]),
-    /** Stored snapshots that the coordinator has not yet settled. */
+    /** Snapshots, stored or carried here, that the coordinator has not yet settled. */
     reports: t.readonlyArray(Report),
     declines: t.readonlyArray(Decline),
     /** A bounded source has read everything. */
@@ -56,7 +62,14 @@ export const SubtaskState = t.readonly(
     /** Records that were dropped by the policy `skip`. */
     skipped: t.number,
     /** Where its snapshot came from; undefined: it had none to restore, or has not yet. */
-    restoredFrom: t.union([t.undefined, t.literal('store'), t.literal('local-copy')]),
+    restoredFrom: t.union([
+      t.undefined,
+      t.literal('store'),
+      t.literal('local-copy'),
+      // The manifest brought all of it.
+      t.literal('manifest'),
+      t.literal('disk-copy'),
+    ]),
   }),
 )
 export type SubtaskState = t.TypeOf<typeof SubtaskState>
@@ -152,6 +165,7 @@ export const Orders = t.readonly(
     generation: t.number,
     phase: t.union([t.literal('idle'), t.literal('deploy'), t.literal('run'), t.literal('stop')]),
     subtasks: t.readonlyArray(t.string),
+    /** With the parts of `subtasks`; only in orders to deploy. */
     restore: t.union([t.undefined, Manifest]),
     jobId: t.string,
     /** Pending checkpoints, oldest first. */

@@ -10,6 +10,7 @@ import {
   type Phase,
 } from './coordinator-state.js'
 import type { SubtaskId, WorkerId } from './ids.js'
+import type { Manifest } from './manifest.js'
 import type { Orders } from './messages.js'
 
 /** Sends orders when they are due, and at once when the phase or the checkpoints changed. */
@@ -38,7 +39,10 @@ const ordersDiffer = (before: Phase, after: Phase): boolean => {
   )
 }
 
-/** What all workers are told is made once: there may be a thousand of them. */
+/**
+ * What all workers are told is made once: there may be a thousand of them. What they restore is told
+ * while they deploy, and no longer: nothing is started by the order to run (W4).
+ */
 const ordersOf = (state: CoordinatorState): ((worker: WorkerId) => Orders) => {
   const { phase, settings } = state
   const base = {
@@ -64,7 +68,11 @@ const ordersOf = (state: CoordinatorState): ((worker: WorkerId) => Orders) => {
   const assigned = byWorker(phase.assignment)
   const { restore } = phase
   if (phase.type === 'deploying') {
-    return worker => ({ ...base, subtasks: assigned.get(worker) ?? [], restore, phase: 'deploy' })
+    const partsOf = restoredBy(restore)
+    return worker => {
+      const subtasks = assigned.get(worker) ?? []
+      return { ...base, subtasks, restore: partsOf(subtasks), phase: 'deploy' }
+    }
   }
   const { pending, completed, aborted } = phase.checkpoints
   const triggers = pending.map(p => ({
@@ -75,12 +83,20 @@ const ordersOf = (state: CoordinatorState): ((worker: WorkerId) => Orders) => {
   return worker => ({
     ...base,
     subtasks: assigned.get(worker) ?? [],
-    restore,
     phase: 'run',
     triggers,
     completed,
     aborted,
   })
+}
+
+/** What a worker restores: the checkpoint with its own subtasks' parts, which may be in it (IP1). */
+const restoredBy = (
+  restore: Manifest | undefined,
+): ((subtasks: readonly SubtaskId[]) => Manifest | undefined) => {
+  if (restore === undefined) return () => undefined
+  const parts = new Map(restore.parts.map(part => [part.subtask, part]))
+  return subtasks => ({ ...restore, parts: subtasks.flatMap(id => parts.get(id) ?? []) })
 }
 
 const byWorker = (assignment: Assignment): ReadonlyMap<WorkerId, readonly SubtaskId[]> => {

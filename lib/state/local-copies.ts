@@ -14,7 +14,8 @@ import type { PartRef, StoredPart } from '../protocol/manifest.js'
 
 type Chunks = readonly Uint8Array[]
 
-interface Copy {
+/** A part, and its bytes. */
+export interface Copy {
   readonly part: PartRef
   readonly chunks: Chunks
 }
@@ -48,7 +49,7 @@ export class LocalCopies {
   /** Keeps what was stored. The chunks are not copied: nobody may write to them. */
   keep(part: PartRef, chunks: Chunks): void {
     if (part.generation !== this.#generation || part.epoch <= this.#completed) return // LC3
-    const copies = [...this.#of(part.subtask), { part, chunks }]
+    const copies = [...this.of(part.subtask), { part, chunks }]
     const pending = copies.map(copy => copy.part.epoch).filter(epoch => epoch > this.#completed)
     const oldest = pending.sort((a, b) => b - a).at(this.pendingMax - 1) ?? 0
     const isWanted = (epoch: Epoch): boolean =>
@@ -70,7 +71,7 @@ export class LocalCopies {
 
   /** The chunks of a part as it was stored; undefined: there is no copy, or none that verifies. */
   find(part: StoredPart): Chunks | undefined {
-    const copies = this.#of(part.subtask)
+    const copies = this.of(part.subtask)
     const copy = copies.find(other => other.part.digest === part.digest)
     if (copy === undefined) return undefined
     if (this.digestOf(copy.chunks) === part.digest) return copy.chunks
@@ -79,7 +80,8 @@ export class LocalCopies {
     return undefined
   }
 
-  #of(subtask: SubtaskId): readonly Copy[] {
+  /** What is kept of a subtask. */
+  of(subtask: SubtaskId): readonly Copy[] {
     return this.#copies.get(subtask) ?? []
   }
 

@@ -92,6 +92,7 @@ test("a job's end is written down only after its streams are gone, however long 
         bounded: false,
         checkpoints: { intervalMs: 100, minPauseMs: 0, timeoutMs: 1_000, maxConcurrent: 1 },
         tolerableFailures: 0,
+        localRecovery: false,
         restart: noRestart,
         heartbeatTimeoutMs: 3_000,
         stallTimeoutMs: 60_000,

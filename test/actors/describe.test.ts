@@ -15,6 +15,10 @@ test('every note is one plain sentence', t => {
       'generation 2 starts from checkpoint 7',
     ],
     [{ type: 'running', generation: 2 }, 'generation 2 runs'],
+    [
+      { type: 'running', generation: 2, restored: { memory: 1, disk: 0, store: 2, manifest: 3 } },
+      'generation 2 runs; restored: 1 from memory, 2 from the store, 3 from the manifest',
+    ],
     [{ type: 'worker-joined', worker: 'w', fits: true }, 'worker w joined'],
     [
       { type: 'worker-joined', worker: 'w', fits: false },

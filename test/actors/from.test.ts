@@ -16,6 +16,7 @@ import { newFolder } from '../adapters/fs/folder.js'
 import { begin, complete, right } from '../contract/snapshots.js'
 import { MemoryBroker } from '../support/memory-broker.js'
 import { memoryEventLog } from '../support/memory-event-log.js'
+import { memoryDigests } from '../support/memory-job.js'
 import { MemoryProcess, memoryScheduler, VirtualTime } from '../support/memory-time.js'
 import { MemoryWire } from '../support/memory-wire.js'
 
@@ -43,6 +44,7 @@ const open = async (t: ExecutionContext) => {
     log: memoryEventLog(new MemoryBroker(time), wire),
     scheduler: memoryScheduler(time, process),
     expectParts: jobs.expectParts,
+    digests: memoryDigests,
   }
   /** The start of a job whose second copy cannot be written. */
   const fails = async (job: string): Promise<void> => {

@@ -140,19 +140,49 @@ test('sluice config prints a line for each setting, and no password', async t =>
   t.notRegex(stdout, /secret/)
 })
 
-test('a folder that nothing uses yet is shown as such', async t => {
+test('folders that nothing uses are shown as such, with what to do', async t => {
   const folder = await folderWith(t, { 'sluice.config.json': { savepointsFolder: 's' } })
   const { stdout } = await runCli(t, ['config'], { folder })
-  t.regex(stdout, /^savepointsFolder +.*\/s +file .*\(no effect yet: there are no savepoints\)$/m)
-  const list = { SLUICE_LOCAL_RECOVERY_FOLDERS: 'a,b' }
-  const { config } = await configOf(t, [], { folder, env: list })
-  t.like(config.localRecoveryFolders, { value: [join(folder, 'a'), join(folder, 'b')] })
+  t.regex(
+    stdout,
+    /^savepointsFolder +.*\/s +file .*\(no effect yet: there are no savepoints; .*--from\)$/m,
+  )
+  const folders = { SLUICE_LOCAL_RECOVERY_FOLDERS: 'a,b' }
+  const value = [join(folder, 'a'), join(folder, 'b')]
+  const idle = await configOf(t, [], { folder, env: folders })
+  const note = 'no effect unless checkpoint.localRecovery is true'
+  t.like(idle.config.localRecoveryFolders, { value, note })
+  const env = { ...folders, SLUICE_CHECKPOINT_LOCAL_RECOVERY: 'true' }
+  const used = await configOf(t, [], { folder, env })
+  t.deepEqual(Object.keys(used.config.localRecoveryFolders ?? {}), ['value', 'from'])
+})
+
+test('a folder for savepoints is said to do nothing, to whoever starts a job', async t => {
+  const servers = await sharedServers()
+  const settings = { JOB: uniqueName('savepoints') }
+  const env = { SLUICE_SAVEPOINTS_FOLDER: '/s', SLUICE_RESTART_TYPE: 'none' }
+  const says =
+    /^savepointsFolder "\/s": no effect yet: there are no savepoints; .*retention.*--from$/
+  const up = startCli(t, ['up', jobFile('throwing'), '--json'], { servers, settings, env })
+  t.is((await exitOf(up)).code, 1)
+  const told = up
+    .events()
+    .filter(({ type, role }) => type === 'trouble' && role === 'configuration')
+  t.is(told.length, 1)
+  t.regex(String(told[0]?.text), says)
+  const nobody = { natsUrl: 'nats://127.0.0.1:1', redisUrl: 'redis://127.0.0.1:1' }
+  const coordinator = ['coordinator', jobFile('throwing')]
+  const { stdout } = await runCli(t, coordinator, { servers: nobody, settings, env })
+  t.regex(stdout.trim().replace('configuration: ', ''), says)
 })
 
 test('every problem of a file is told with its path, what was expected, what is there and what to do', async t => {
   const folder = await folderWith(t, {
     'sluice.config.json': {
-      checkpoint: { intervallMs: 500, mode: 'exactly', async: 'yes' },
+      checkpoint: {
+        ...{ intervallMs: 500, mode: 'exactly', async: 'yes' },
+        inlineThresholdBytes: 20_000,
+      },
       restart: { type: 'failure-rate', attempts: 3 },
       stateBackend: { type: 'rocks' },
       limits: { frameBytesMax: 0 },
@@ -187,13 +217,17 @@ test('every problem of a file is told with its path, what was expected, what is 
       'found "http://me:***@host". Add host and port.',
     ],
     ['localRecoveryFolders: expected a list of folders, ', 'found "one". Name at least one.'],
-    ['inlineThresholdBytes: expected one of ', 'Remove it: every chunk is stored by itself.'],
+    [
+      'checkpoint.inlineThresholdBytes: expected a whole number from 0 to 16384, ',
+      'found 20000. Manifests are for small snapshots: let larger ones be written.',
+    ],
+    ['inlineThresholdBytes: expected one of ', 'Write it inside checkpoint.'],
     ['chekpointsFolder: expected one of ', 'Did you mean checkpointsFolder?'],
   ] as const) {
     const found = problems.filter(line => line.startsWith(at + start) && line.endsWith(end))
     t.is(found.length, 1, `${start}…${end}\n${problems.join('\n')}`)
   }
-  t.is(problems.length, 11)
+  t.is(problems.length, 12)
 })
 
 test('the environment is held to the same rules, and told by the names of its variables', async t => {

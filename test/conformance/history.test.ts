@@ -121,7 +121,7 @@ test.serial('the table and the details are for people', async t => {
   const newest = Number(/keeps (\d+)$/.exec(head)?.[1])
   t.is(titles.trim(), titles)
   t.deepEqual(titles.split(/ +/), [
-    ...['id', 'status', 'triggered', 'took', 'state', 'written', 'slowest', 'reason'],
+    ...['id', 'status', 'triggered', 'took', 'state', 'written', 'inline', 'slowest', 'reason'],
   ])
   t.true(rows.some(row => row.startsWith(`${newest} `) && row.includes('completed, kept')))
   t.true(rows.length >= 3)
@@ -129,9 +129,12 @@ test.serial('the table and the details are for people', async t => {
   const details = await runCli(t, ['checkpoints', settings.JOB, String(newest)], { servers })
   t.is(details.code, 0)
   t.regex(details.stdout, new RegExp(`^checkpoint ${newest} of job '.*': completed, kept\n`))
-  t.regex(details.stdout, /\nsubtask +state +written +alignment +sync +async\n/)
+  t.regex(details.stdout, /\nsubtask +state +written +inline +alignment +sync +async\n/)
   for (const subtask of ['counts/0', 'counts/1', 'numbers/0'])
-    t.regex(details.stdout, new RegExp(`\n${subtask} +\\d+ B +\\d+ B +\\d+ ms +\\d+ ms +\\d+ ms`))
+    t.regex(
+      details.stdout,
+      new RegExp(`\n${subtask} +\\d+ B +\\d+ B +0 B +\\d+ ms +\\d+ ms +\\d+ ms`),
+    )
 })
 
 test.serial('it holds no more than historyMax, and reads what older versions wrote', async t => {
@@ -153,7 +156,7 @@ test.serial('it holds no more than historyMax, and reads what older versions wro
   t.like(checkpoints[0], { epoch: 1, reason: 'declined: counts/0: no space' })
   const { code, stdout } = await runCli(t, ['checkpoints', settings.JOB], { servers })
   t.is(code, 0)
-  t.regex(stdout, /\n1 +aborted +2023-\S+ +12 ms +0 B +- +- +declined: counts\/0: no space\n/)
+  t.regex(stdout, /\n1 +aborted +2023-\S+ +12 ms +0 B +- +0 B +- +declined: counts\/0: no space\n/)
 })
 
 test.serial('a job or a checkpoint that nobody knows is named', async t => {

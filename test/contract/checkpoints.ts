@@ -1,4 +1,5 @@
 import * as E from 'fp-ts/lib/Either.js'
+import type { PartRef } from '../../lib/protocol/manifest.js'
 import { type Fact, refusedEverywhere } from './facts.js'
 import {
   acquire,
@@ -77,6 +78,52 @@ export const commits = (fact: Fact): void => {
     t.deepEqual((await right(t, stores.jobs.describe(claim.job)))?.latest, first)
     t.is((await right(t, stores.jobs.history(claim.job))).length, 1)
   })
+
+  fact('IP2: what the manifest holds itself is neither looked for nor lost', async (t, stores) => {
+    const { claim, generation } = await begin(t, stores, jobName())
+    const epoch = await right(t, stores.jobs.allocate(claim, generation))
+    const [base] = await storeParts(t, stores, claim.job, epoch, generation, ['mixed/0'])
+    if (base === undefined) return t.fail()
+    const inline = ['AQID', 'BAU=']
+    const small = (subtask: string, at = epoch): PartRef => ({
+      ...partOf(subtask, at, generation, randomChunks()),
+      inline,
+    })
+    const first = manifestOf(claim, epoch, generation, [base, small('small/0')])
+    const options = commitOptions(epoch, generation)
+    const history = { ...options.history, writtenBytes: 7, inlineBytes: 5 }
+    const committed = await right(t, stores.jobs.commit(claim, first, { ...options, history }))
+    t.deepEqual(committed, { type: 'committed' })
+    const again = await right(t, stores.jobs.commit(claim, first, { ...options, history }))
+    t.deepEqual(again, { type: 'already-committed' })
+    const next = await right(t, stores.jobs.allocate(claim, generation))
+    const second = manifestOf(claim, next, generation, [
+      { ...small('mixed/0', next), bases: [base] },
+      { ...small('small/0', next), bases: [small('small/0')] },
+    ])
+    const more = commitOptions(next, generation, 0)
+    t.deepEqual(await right(t, stores.jobs.commit(claim, second, more)), { type: 'committed' })
+    t.deepEqual((await right(t, stores.jobs.beginGeneration(claim))).restore, second)
+    t.deepEqual(await right(t, stores.jobs.checkpoints(claim.job)), [second])
+    t.like((await right(t, stores.jobs.history(claim.job)))[1], { writtenBytes: 7, inlineBytes: 5 })
+    // What is built on stays in the store, though what builds on it is not there.
+    t.is((await right(t, stores.snapshots.read(claim.job, base))).length, 2)
+  })
+
+  fact(
+    'IP2: a new job starts from a checkpoint that needs nothing of the store',
+    async (t, stores) => {
+      const { jobs } = stores
+      const job = jobName()
+      const inline = ['AQID']
+      const parts = [{ ...partOf('small/0', 5, 0, randomChunks(1, 3)), inline }]
+      const from = manifestOf({ job, jobId: '', term: 0 }, 5, 0, parts)
+      const outcome = await right(t, acquire(stores, job, { from }))
+      if (outcome.type !== 'acquired') return t.fail(outcome.type)
+      const { restore } = await right(t, jobs.beginGeneration(outcome.claim))
+      t.deepEqual(restore?.parts, parts)
+    },
+  )
 
   fact('P5: a part that expired before the commit is missing', async (t, stores) => {
     const { claim, generation } = await begin(t, stores, jobName())

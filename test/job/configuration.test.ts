@@ -72,6 +72,7 @@ const checkpointValues: { readonly [K in keyof CheckpointOptions]-?: readonly un
   numRetained: [2, 3, 4],
   async: [true, false, true],
   incremental: [true, false, true],
+  inlineThresholdBytes: [1, 2, 3],
   localRecovery: [false, true, false],
   force: [true, false, true],
 }
@@ -94,7 +95,7 @@ test('CG1: each option is that of the first who says it: code, environment, file
       cases += 1
     }
   }
-  t.is(cases, 13 * 8)
+  t.is(cases, 14 * 8)
 })
 
 test('CG1: options of one group may come from all of them at once', t => {

@@ -23,6 +23,7 @@ export const settings: CoordinatorSettings = {
   bounded: true,
   checkpoints: { intervalMs: 1_000, minPauseMs: 0, timeoutMs: 5_000, maxConcurrent: 1 },
   tolerableFailures: undefined,
+  localRecovery: false,
   restart: fixedDelay({ delayMs: 1_000, attemptsMax: 2 }),
   heartbeatTimeoutMs: 3_000,
   stallTimeoutMs: 60_000,

@@ -1,6 +1,7 @@
 import test from 'ava'
 import { streamError } from '../../lib/errors.js'
 import { nextWakeAt, unassignable } from '../../lib/protocol/coordinator.js'
+import type { Manifest } from '../../lib/protocol/manifest.js'
 import {
   beatOf,
   Coordination,
@@ -233,13 +234,33 @@ test('repeated beats are no new reports', t => {
 
 test('a restored generation triggers above the restored epoch', t => {
   const of = new Coordination().runs(1, manifestOf(7))
-  t.deepEqual(of.orders.w1?.restore?.epoch, 7)
   of.tick(1_000)
   of.step({ type: 'epoch-allocated', generation: 1, epoch: 8 })
   t.deepEqual(
     of.orders.w1?.triggers.map(trigger => trigger.epoch),
     [8],
   )
+})
+
+test('a worker is told to restore what is its own, and only while it deploys', t => {
+  const of = new Coordination()
+  const restore = manifestOf(7)
+  of.step({ type: 'started' })
+  of.step({ type: 'generation-begun', generation: 1, restore })
+  of.beat('w1')
+  of.beat('w2')
+  of.step({ type: 'mailboxes-ready', generation: 1 })
+  t.deepEqual(of.orders.w1?.phase, 'deploy')
+  const own = (subtask: string): Manifest => ({
+    ...restore,
+    parts: restore.parts.filter(part => part.subtask === subtask),
+  })
+  t.deepEqual(of.orders.w1?.restore, own('a/0'))
+  t.deepEqual(of.orders.w2?.restore, own('b/0'))
+  of.tells('a/0', 1, { phase: 'ready' })
+  of.tells('b/0', 1, { phase: 'ready' })
+  t.deepEqual(of.orders.w1?.phase, 'run')
+  t.is(of.orders.w1?.restore, undefined)
 })
 
 test('a checkpoint of another shape of the job fails it with what to do', t => {

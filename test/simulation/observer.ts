@@ -2,7 +2,7 @@
  * Watches a run and holds every step to what was promised. Numbers of what is checked:
  *
  *   I1   the newest completed epoch rises, and no epoch has two contents or two fates
- *   I2   every part that the newest completed checkpoint names is there and whole
+ *   I2   every part that the newest completed checkpoint names is there and whole, in one place
  *   I3   only the newest term and generation complete a checkpoint
  *   I4   all parts of a checkpoint are of one generation
  *   I5   nothing of an epoch is published before the epoch has completed
@@ -17,20 +17,23 @@
  *   I13  once nothing fails any more the job completes checkpoints, and its output
  *   I14  nothing is thrown where nobody catches it, and no real timer is left
  *   I15  actors hear of a completion after it has happened, and of no abort of what has completed
+ *   I16  what a subtask's reports carry is its share of one message, at most
  */
 import * as E from 'fp-ts/lib/Either.js'
+import { inlineChunks } from '../../actors/inline-part.js'
 import type { PublishOptions, PublishOutcome } from '../../lib/ports/event-log.js'
 import { generationOfStream } from '../../lib/protocol/addresses.js'
 import { decodeFrame } from '../../lib/protocol/frame.js'
 import type { Epoch } from '../../lib/protocol/ids.js'
 import { chainOf } from '../../lib/protocol/increment.js'
-import { type Manifest, neededParts } from '../../lib/protocol/manifest.js'
+import { inlineBytesOf } from '../../lib/protocol/inline.js'
+import { type Manifest, neededParts, type StoredPart } from '../../lib/protocol/manifest.js'
 import { ToCoordinator } from '../../lib/protocol/messages.js'
 import { SourcePosition } from '../../lib/protocol/source-position.js'
 import { decodeSnapshot, type ExpectedSection, type Snapshot } from '../../lib/state/snapshot.js'
 import { mergeSnapshots } from '../../lib/state/snapshot-merge.js'
 import { memoryCodec } from '../support/memory-codec.js'
-import type { JobWorld } from '../support/memory-job.js'
+import { type JobWorld, memoryDigests } from '../support/memory-job.js'
 import { manifestKey, partKey } from '../support/memory-redis.js'
 import { count } from './counters.js'
 import type { Shape } from './random-job.js'
@@ -200,10 +203,16 @@ export class Observer {
     const beat = ToCoordinator.decode(JSON.parse(decoder.decode(payload)))
     if (E.isLeft(beat) || beat.right.type !== 'beat') return
     const generation = this.world.redis.metas.get(this.world.plan.job)?.generation ?? 0
-    for (const { reports } of beat.right.subtasks)
+    const { limits } = this.world.plan.graph
+    const share = limits.inlineBytesMax / this.world.plan.subtasks.length
+    for (const { subtask, reports, restoredFrom } of beat.right.subtasks) {
+      if (restoredFrom === 'manifest') count(this.counters, 'restored from a manifest')
+      const carried = inlineBytesOf(reports.flatMap(({ part }) => chainOf(part)))
+      if (carried > share) this.broken('I16', `${subtask} carries ${carried} bytes`)
       for (const { part } of reports)
         if (part.generation < generation || part.epoch < this.#latest)
           count(this.counters, 'late report')
+    }
   }
 
   #onOutput(subject: string, payload: Uint8Array, { headers }: PublishOptions): void {
@@ -393,7 +402,7 @@ export class Observer {
   }
 
   #open(manifest: Manifest, subtask: string): Snapshot | undefined {
-    const { redis, plan } = this.world
+    const { plan } = this.world
     const part = manifest.parts.find(one => one.subtask === subtask)
     const chain = plan.chains.find(({ id }) => subtask.startsWith(`${id}/`))
     if (part === undefined || chain === undefined) {
@@ -411,7 +420,8 @@ export class Observer {
     const keyGroups = { from: 0, to: plan.graph.maxParallelism - 1 }
     const decoded: Snapshot[] = []
     for (const one of chainOf(part)) {
-      const chunks = [...(redis.parts.get(partKey(plan.job, one))?.chunks.values() ?? [])]
+      const chunks = this.#chunksOf(manifest, one)
+      if (chunks === undefined) return undefined
       const snapshot = decodeSnapshot(chunks, memoryCodec.deserialize, {
         job: plan.job,
         part: one,
@@ -426,6 +436,19 @@ export class Observer {
     const merged = mergeSnapshots(decoded)
     if (E.isRight(merged)) return merged.right
     return this.#unreadable(manifest, subtask, merged.left.message)
+  }
+
+  /** From the one place where they are. */
+  #chunksOf(manifest: Manifest, part: StoredPart): readonly Uint8Array[] | undefined {
+    const { redis, plan } = this.world
+    const stored = redis.parts.get(partKey(plan.job, part))
+    const inline = inlineChunks(part, memoryDigests.part)
+    if (inline === undefined) return [...(stored?.chunks.values() ?? [])]
+    count(this.counters, 'snapshot in a manifest')
+    if (part.epoch !== manifest.epoch) count(this.counters, 'changes built on a manifest')
+    if (stored !== undefined) this.broken('I2', `${part.subtask} is in a manifest and stored`)
+    if (E.isRight(inline)) return inline.right
+    return this.#unreadable(manifest, part.subtask, inline.left.message)
   }
 
   #unreadable(manifest: Manifest, subtask: string, why: string): undefined {

@@ -63,6 +63,8 @@ export interface Shape {
   readonly numRetained?: number
   /** Left out in runs that were kept before it was drawn. */
   readonly snapshots?: Pick<CheckpointOptions, 'async' | 'localRecovery'>
+  /** Snapshots up to so many bytes are in manifests. Left out: none. */
+  readonly inlineThresholdBytes?: number
   /** Whether snapshots hold changes only. Left out: not. */
   readonly incremental?: boolean
   /** Other options of checkpoints; none: what comes to nothing is put up with. */
@@ -135,6 +137,7 @@ export const drawShape = (seed: number): Shape => {
     numRetained: pick(keeping, [1, 1, 2, 3]),
     snapshots: drawSnapshots(seed),
     incremental: drawsAt(seed, 'incremental').chance(0.4),
+    inlineThresholdBytes: drawInlineThreshold(drawsAt(seed, 'inline threshold')),
     checkpointing,
     mailboxStorage: random.chance(0.8) ? 'memory' : 'file',
     restart: drawRestart(drawsAt(seed, 'restart')),
@@ -152,6 +155,8 @@ export const drawShape = (seed: number): Shape => {
       heartbeatMs,
       heartbeatTimeoutMs: heartbeatMs * between(random, 3, 6),
       stallTimeoutMs: 10_000,
+      // In the small one no more than a few have room.
+      inlineBytesMax: drawsAt(seed, 'inline bytes').chance(0.5) ? 4_096 : 65_536,
       incrementalChainMax: drawsAt(seed, 'chain').chance(0.5) ? 3 : 10,
       historyMax: 10,
       supersededTtlMs: pick(random, [50, 500, 5_000]),
@@ -167,6 +172,10 @@ const drawCheckpointing = (random: Prng): Partial<CheckpointOptions> => {
   const onCheckpointError = fails ? ('fail' as const) : ('decline' as const)
   return { maxConcurrent, minPauseMs, onCheckpointError, tolerableFailures }
 }
+
+/** Between the small ones and the large ones, so that one checkpoint has of both. */
+const drawInlineThreshold = (random: Prng): number =>
+  random.chance(0.5) ? 0 : pick(random, [600, 1_000, 2_000, 16_384])
 
 /** Drawn at a place of its own: what else a seed stands for stays as it was. */
 const drawSnapshots = (seed: number): NonNullable<Shape['snapshots']> => {
@@ -351,7 +360,7 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
     }),
   )
   const { intervalMs, timeoutMs, mode, limits, mailboxStorage } = shape
-  const { incremental = false, checkpointing, restart } = shape
+  const { incremental = false, inlineThresholdBytes = 0, checkpointing, restart } = shape
   const { retention = 'none', numRetained = 1 } = shape
   return {
     type: 'job',
@@ -362,7 +371,7 @@ export const jobOf = (shape: Shape, trapdoor: Trapdoor): Job => {
       maxParallelism: 16,
       checkpoint: filledCheckpoint({
         ...{ intervalMs, mode, timeoutMs, incremental, onCheckpointError: 'decline' },
-        ...{ retention, numRetained },
+        ...{ retention, numRetained, inlineThresholdBytes },
         ...checkpointing,
         ...shape.snapshots,
         force: shape.loop !== undefined,

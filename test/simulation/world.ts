@@ -11,9 +11,11 @@ import {
 import type { PublishOutcome } from '../../lib/ports/event-log.js'
 import { neededParts } from '../../lib/protocol/manifest.js'
 import { exponentialDelay } from '../../lib/protocol/retry.js'
+import { MemoryDisk } from '../support/memory-disk.js'
 import { type Connection, JobWorld } from '../support/memory-job.js'
 import type { MemoryProcess } from '../support/memory-time.js'
 import type { Fault as WireFault } from '../support/memory-wire.js'
+import type { Prng } from '../support/prng.js'
 import { count, type Sometimes } from './counters.js'
 import { between, drawsAt, hashText } from './draws.js'
 import { type Fault, faultsUntilMs } from './faults.js'
@@ -50,6 +52,8 @@ const interruptionShare = 0.02
 const interruptionMs = 5
 /** Of a process's own copies of its snapshots. */
 const damageShare = 0.2
+/** Works of a disk that fail, and files whose bytes are others than were written. */
+const diskTroubleShare = 0.1
 const encoder = new TextEncoder()
 const shortDelays = exponentialDelay({
   initialMs: 10,
@@ -275,6 +279,7 @@ export class SimWorld {
 
   #watch(): void {
     const { job, observer } = this
+    this.#placeDisk()
     job.hooks.onRequest = (process, request) => this.#onRequest(process, request)
     job.hooks.onServed = (process, request) => this.#onServed(process, request)
     const publish = job.broker.publish.bind(job.broker)
@@ -298,8 +303,10 @@ export class SimWorld {
           this.recoveries += 1
           observer.onRestored(note.restored)
         }
-        if (note.type === 'running' && note.localCopies !== undefined)
+        if (note.type === 'running' && (note.restored?.memory ?? 0) > 0)
           this.count('restored from a local copy')
+        if (note.type === 'running' && (note.restored?.disk ?? 0) > 0)
+          this.count('restored from a copy on disk')
         if (note.type === 'failed' && /invariant \S+ is broken/.test(note.reason))
           observer.broken('I14', note.reason)
         if (note.type === 'checkpoint-aborted') observer.onAborted(note.epoch)
@@ -326,6 +333,33 @@ export class SimWorld {
       }
       return told(...lines)
     }
+  }
+
+  /** In some runs copies outlive processes, on a disk that fills up now and then, and loses bits. */
+  #placeDisk(): void {
+    const { seed, shape } = this.#options
+    if (shape.snapshots?.localRecovery !== true || drawsAt(seed, 'disk').chance(0.3)) return
+    const draws = new Map<string, Prng>()
+    const randomOf = (process: string): Prng => {
+      const random = draws.get(process) ?? drawsAt(seed, `disk ${process}`)
+      draws.set(process, random)
+      return random
+    }
+    const disk = new MemoryDisk(this.job.time)
+    disk.latencyMs = process => {
+      const random = randomOf(process)
+      return (random.chance(0.1) ? 200 : 5) * random.next()
+    }
+    disk.fails = process => randomOf(process).chance(diskTroubleShare)
+    disk.spoil = (process, chunks) => {
+      const random = randomOf(process)
+      const [first, ...rest] = chunks
+      if (first === undefined || !random.chance(diskTroubleShare)) return chunks
+      this.count('copy on disk damaged')
+      // Half of them are cut off, the others have changed.
+      return random.chance(0.5) ? rest : [first.map(byte => byte ^ 1), ...rest]
+    }
+    this.job.disk = disk
   }
 
   /** What a process is answered, looked at on its way. */

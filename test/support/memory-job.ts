@@ -16,12 +16,14 @@ import type { Job } from '../../lib/job/graph.js'
 import { type Plan, plan } from '../../lib/job/plan.js'
 import { restartOf } from '../../lib/job/restart.js'
 import { validate } from '../../lib/job/validate.js'
+import type { CopyFolders } from '../../lib/ports/copy-folders.js'
 import type { Digests } from '../../lib/ports/record-codec.js'
 import type { CoordinatorSettings, EndStatus, Note } from '../../lib/protocol/coordinator.js'
 import { noRestart, type RestartStrategy } from '../../lib/protocol/retry.js'
 import { MemoryBroker } from './memory-broker.js'
 import { memoryCodec } from './memory-codec.js'
 import { MemoryPostOffice, memoryControlBus } from './memory-control-bus.js'
+import type { MemoryDisk } from './memory-disk.js'
 import { memoryEventLog } from './memory-event-log.js'
 import { memoryJobStore } from './memory-job-store.js'
 import { MemoryRedis } from './memory-redis.js'
@@ -122,6 +124,8 @@ export class JobWorld {
   readonly redis: MemoryRedis
   readonly office = new MemoryPostOffice()
   readonly hooks: Hooks = {}
+  /** Of the machine that all processes run on; undefined: nothing is kept there. */
+  disk: MemoryDisk | undefined
   /** What happened, in words. */
   readonly told: string[] = []
   readonly notes: Note[] = []
@@ -223,8 +227,10 @@ export class JobWorld {
     }
     const nats = wireTo('nats')
     const store = wireTo('redis')
+    const folders: CopyFolders | undefined = this.disk?.of(process)
     return {
       process,
+      folders,
       log: memoryEventLog(broker, nats),
       bus: memoryControlBus(office, nats),
       store: memoryJobStore(redis, store),
@@ -249,7 +255,7 @@ export class JobWorld {
   #startWorker(subtask: string, named?: string): void {
     const [pid, name] = this.#bear(subtask)
     const worker = named ?? name
-    const { process, log, bus, snapshots, scheduler } = this.connect(name)
+    const { process, log, bus, snapshots, scheduler, folders } = this.connect(name)
     this.processes.set(subtask, process)
     this.#named.set(process, worker)
     new WorkerActor({
@@ -260,6 +266,7 @@ export class JobWorld {
       only: [subtask],
       freeze: true,
       ports: { log, bus, snapshots, scheduler, codec: memoryCodec, digests: memoryDigests },
+      folders,
       onStopped: () => {
         process.kill()
         this.processes.delete(subtask)

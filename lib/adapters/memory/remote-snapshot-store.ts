@@ -26,7 +26,9 @@ type Result<A> = Promise<E.Either<StreamError, A>>
 
 /** A snapshot store at the other end of `ask`. */
 export const remoteSnapshotStore = (ask: Ask, stateBytesMax: number): SnapshotStore => ({
-  write: (job, part, chunks, ttlMs) => async () => {
+  write: (job, given, chunks, ttlMs) => async () => {
+    // What it builds on would be in every piece.
+    const { bases: _, ...part } = given
     const large = tooLarge(job, part, stateBytesMax)
     if (large !== undefined) return E.left(large)
     const bytes = Buffer.concat(chunks)

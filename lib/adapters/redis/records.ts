@@ -64,14 +64,19 @@ const Meta = t.intersection([Required, Optional])
 /** A job's record as it lies in Redis; `latest` is the id of the newest completed checkpoint. */
 export type Meta = t.TypeOf<typeof Meta>
 
-const SubtaskEntry = t.strict({
-  subtask: t.string,
-  bytes: t.number,
-  writtenBytes: t.number,
-  alignmentMs: t.number,
-  syncMs: t.number,
-  asyncMs: t.number,
-})
+const SubtaskEntry = t.exact(
+  t.intersection([
+    t.type({
+      subtask: t.string,
+      bytes: t.number,
+      writtenBytes: t.number,
+      alignmentMs: t.number,
+      syncMs: t.number,
+      asyncMs: t.number,
+    }),
+    t.partial({ inlineBytes: t.number, copyTrouble: t.string }),
+  ]),
+)
 
 const History = t.intersection([
   t.strict({
@@ -85,6 +90,7 @@ const History = t.intersection([
   t.partial({
     reason: t.string,
     writtenBytes: t.number,
+    inlineBytes: t.number,
     subtasks: t.readonlyArray(SubtaskEntry),
   }),
 ])
@@ -109,9 +115,10 @@ export const decodeHistory = (
   key: string,
   json: string,
 ): E.Either<StreamError, HistoryEntry> =>
-  E.map(({ reason, writtenBytes, subtasks, ...entry }: t.TypeOf<typeof History>) => ({
+  E.map(({ reason, writtenBytes, inlineBytes, subtasks, ...entry }: t.TypeOf<typeof History>) => ({
     ...entry,
     ...(writtenBytes === undefined ? {} : { writtenBytes }),
+    ...(inlineBytes === undefined ? {} : { inlineBytes }),
     ...(subtasks === undefined ? {} : { subtasks }),
     ...(reason === undefined ? {} : { reason }),
   }))(decodeJson(place, key, History, json))
@@ -145,6 +152,7 @@ const storedFields = (part: StoredPart): StoredPart => ({
   chunks: part.chunks,
   bytes: part.bytes,
   ...(part.origin === undefined ? {} : { origin: part.origin }),
+  ...(part.inline === undefined ? {} : { inline: part.inline }),
 })
 
 /** A history entry as text, always in the same order of fields. */
@@ -157,6 +165,7 @@ export const historyJson = (entry: HistoryEntry): string =>
     durationMs: entry.durationMs,
     bytes: entry.bytes,
     writtenBytes: entry.writtenBytes,
+    inlineBytes: entry.inlineBytes,
     subtasks: entry.subtasks,
     reason: entry.reason,
   })

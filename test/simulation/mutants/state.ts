@@ -123,6 +123,38 @@ export const stateMutants: readonly Mutant[] = [
     replace: `    if (this.digestOf(copy.chunks) !== '') return copy.chunks`,
   },
   {
+    name: 'reports carry what is small, whatever the others of their subtask carry',
+    rules: ['IP1'],
+    file: 'lib/protocol/inline.ts',
+    find: `  if (others + bytes > rules.shareBytes) return undefined // IP1`,
+    replace: `  if (bytes - others > rules.shareBytes) return undefined`,
+  },
+  {
+    name: 'what a manifest holds is looked for in the store',
+    rules: ['IP2'],
+    file: 'lib/protocol/manifest.ts',
+    find: `      if (one.inline !== undefined) continue // IP2`,
+    replace: `      if (one.inline?.length === 0) continue`,
+  },
+  {
+    name: 'what is in a manifest is stored as well',
+    rules: ['IP2'],
+    file: 'actors/snapshot-writer.ts',
+    find: `  if (snapshot.carries(part)) {
+    const carried = inlinePart(part, chunks.right)`,
+    replace: `  if (snapshot.carries(part)) {
+    const carried = inlinePart(part, chunks.right)
+    await ports.snapshots.write(plan.job, part, chunks.right, 60_000)()`,
+  },
+  {
+    name: 'what a snapshot of changes in a manifest builds on is not there',
+    rules: ['SM2', 'IP2'],
+    file: 'actors/snapshot-writer.ts',
+    find: `    const carried = inlinePart(part, chunks.right)`,
+    replace: `    const { bases: _, ...alone } = part
+    const carried = inlinePart(base === undefined ? part : alone, chunks.right)`,
+  },
+  {
     name: 'a rebalanced edge runs past its last channel',
     rules: ['C1'],
     file: 'actors/routing.ts',

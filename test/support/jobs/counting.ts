@@ -67,6 +67,7 @@ export const checkpoint = {
   numRetained: numberSetting('NUM_RETAINED', 1),
   localRecovery: setting('LOCAL_RECOVERY', 'no') === 'yes',
   incremental: setting('INCREMENTAL', 'no') === 'yes',
+  inlineThresholdBytes: numberSetting('INLINE_THRESHOLD_BYTES', 0),
 }
 export const stateBackend: StateBackendOptions = JSON.parse(
   setting('BACKEND', '{ "type": "redis" }'),
