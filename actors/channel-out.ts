@@ -134,7 +134,7 @@ export class ChannelOut {
 
   private seal(records: readonly unknown[]): void {
     const { codec, generation, log } = this.options
-    const body = codec.serialize(records)
+    const body = codec.serializeBatch(records)
     if (E.isLeft(body)) throw new SluiceError(body.left)
     const bytes = body.right.byteLength
     if (bytes + 64 > log.payloadBytesMax) {

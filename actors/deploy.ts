@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto'
 import { Worker as Thread } from 'node:worker_threads'
 import * as E from 'fp-ts/lib/Either.js'
-import { deserialize, serialize } from '../lib/adapters/codec/v8.js'
+import { recordCodec } from '../lib/adapters/codec/record-codec.js'
 import { partDigest } from '../lib/adapters/digest.js'
 import { connectNats, type NatsLink } from '../lib/adapters/nats/connection.js'
 import { natsControlBus } from '../lib/adapters/nats/control-bus.js'
@@ -14,7 +14,7 @@ import { natsEventLog } from '../lib/adapters/nats/event-log.js'
 import { nodeScheduler } from '../lib/adapters/node/scheduler.js'
 import { connectRedis } from '../lib/adapters/redis/connection.js'
 import { redisJobStore } from '../lib/adapters/redis/store.js'
-import { messageOf, SluiceError, type StreamError, streamError } from '../lib/errors.js'
+import { messageOf, type StreamError, streamError } from '../lib/errors.js'
 import { checkpointRulesOf } from '../lib/job/checkpoint-rules.js'
 import type { Plan } from '../lib/job/plan.js'
 import { restartOf } from '../lib/job/restart.js'
@@ -27,7 +27,7 @@ import {
 import type { ControlBus } from '../lib/ports/control-bus.js'
 import type { EventLog } from '../lib/ports/event-log.js'
 import type { JobStore } from '../lib/ports/job-store.js'
-import type { Digests, RecordCodec } from '../lib/ports/record-codec.js'
+import type { Digests } from '../lib/ports/record-codec.js'
 import type { Scheduler } from '../lib/ports/scheduler.js'
 import type { CoordinatorSettings, CoordinatorState, Note } from '../lib/protocol/coordinator.js'
 import type { SubtaskId, WorkerId } from '../lib/protocol/ids.js'
@@ -54,20 +54,9 @@ import { WorkerActor } from './worker.js'
 
 export type { Servers, Trouble } from './stores.js'
 
-const codec: RecordCodec = {
-  serialize: value => E.tryCatch(() => serialize(value, 'a record'), asStreamError),
-  deserialize,
-}
-
 const digests: Digests = {
   hash: bytes => createHash('sha256').update(bytes).digest('hex'),
   part: partDigest,
-}
-
-function asStreamError(thrown: unknown): StreamError {
-  return thrown instanceof SluiceError
-    ? thrown.error
-    : streamError('invalid', messageOf(thrown), { cause: thrown })
 }
 
 /** A dead coordinator's job may be taken over after this time. */
@@ -156,7 +145,7 @@ export const runWorker = async (options: {
   const actor = new WorkerActor({
     ...options,
     pid: process.pid,
-    ports: { log, bus, snapshots, scheduler: nodeScheduler, codec, digests },
+    ports: { log, bus, snapshots, scheduler: nodeScheduler, codec: recordCodec, digests },
     folders: folders.right,
     onStopped: () => finish({ type: 'stopped' }),
     onTrouble: ({ message, next }) => trouble(next === undefined ? message : `${message}. ${next}`),

@@ -12,7 +12,6 @@
  */
 import * as E from 'fp-ts/lib/Either.js'
 import { SluiceError, type StreamError, streamError } from '../lib/errors.js'
-import { invariant } from '../lib/invariant.js'
 import type { Limits } from '../lib/job/limits.js'
 import type { EventLog, LogMessage, LogReader } from '../lib/ports/event-log.js'
 import type { RecordCodec } from '../lib/ports/record-codec.js'
@@ -274,9 +273,8 @@ export class Mailbox implements Head {
     }
     const { header } = frame
     if (header.type === 'data') {
-      const records = this.options.codec.deserialize(frame.body)
+      const records = this.options.codec.deserializeBatch(frame.body, header.records)
       if (E.isLeft(records)) throw new SluiceError(records.left)
-      invariant(Array.isArray(records.right), 'frame-body', typeof records.right)
       this.cursor = { inbound, frame, records: records.right, at: 0 }
       return
     }

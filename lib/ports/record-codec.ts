@@ -5,6 +5,10 @@ import type { StreamError } from '../errors.js'
 export interface RecordCodec {
   serialize(value: unknown): Either<StreamError, Uint8Array>
   deserialize(bytes: Uint8Array): Either<StreamError, unknown>
+  /** A frame's body. What two of the records share may arrive as two. */
+  serializeBatch(records: readonly unknown[]): Either<StreamError, Uint8Array>
+  /** What `serializeBatch` wrote; the frame's header says how many records that were. */
+  deserializeBatch(bytes: Uint8Array, count: number): Either<StreamError, readonly unknown[]>
 }
 
 /** Fingerprints of bytes, for verification only. */

@@ -63,7 +63,7 @@ export interface Frame {
 export const frameHeaderBytes = { data: 32, barrier: 36, end: 20 } as const
 
 const magic = 0xf5
-const version = 1
+const version = 2
 const commonBytes = 20
 const typeCodes = { data: 1, barrier: 2, end: 3 } as const
 const finalFlag = 1

@@ -45,7 +45,7 @@ const channelOf = (t: ExecutionContext, limits: Partial<Limits> = {}) => {
   const words = ({ header, body }: Frame): string => {
     if (header.type === 'barrier') return `${header.number}: barrier ${header.epoch}`
     if (header.type !== 'data') return `${header.number}: ${header.type}`
-    const records = memoryCodec.deserialize(body)
+    const records = memoryCodec.deserializeBatch(body, header.records)
     return `${header.number}: ${E.isRight(records) ? String(records.right) : 'corrupt'}`
   }
   /** Time passes, with a tick every 50 ms as a subtask gives it. */

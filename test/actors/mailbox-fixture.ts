@@ -125,7 +125,7 @@ export const mailboxOf = (
       onReceive = act
     },
     data: (channel: string, number: number, ...records: readonly unknown[]) => {
-      const body = memoryCodec.serialize(records)
+      const body = memoryCodec.serializeBatch(records)
       if (E.isLeft(body)) return t.fail(body.left.message)
       const count = records.length
       const header = { type: 'data', generation, number, firstRecord: 0, records: count } as const

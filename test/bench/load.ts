@@ -27,13 +27,15 @@ export const fillStream = async (
 }
 
 /** An event of 128 bytes as JSON, of one of 10 000 users. */
-export const eventAt = (n: number): string => {
-  const user = `user-${String((n * 7_919) % 10_000).padStart(6, '0')}`
-  const text = JSON.stringify({
-    user,
+export const eventAt = (n: number): string => JSON.stringify(eventOf(n))
+
+/** The same as a value. */
+export const eventOf = (n: number) => {
+  const event = {
+    user: `user-${String((n * 7_919) % 10_000).padStart(6, '0')}`,
     page: `/p/${String(n % 977).padStart(4, '0')}`,
     value: n % 100,
     note: '',
-  })
-  return text.replace('"note":""', `"note":"${'x'.repeat(128 - text.length)}"`)
+  }
+  return { ...event, note: 'x'.repeat(128 - JSON.stringify(event).length) }
 }

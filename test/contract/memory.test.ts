@@ -14,6 +14,7 @@ import { eventLogContract } from './event-log.js'
 import { jobStoreContract } from './job-store.js'
 import { logFaultContract } from './log-faults.js'
 import type { LogServer } from './log-server.js'
+import { recordCodecContract } from './record-codec.js'
 import { snapshotStoreContract } from './snapshot-store.js'
 import type { Stores } from './snapshots.js'
 import { storeFaultContract } from './store-faults.js'
@@ -118,23 +119,10 @@ storeFaultContract('memory', openStoreServer)
 jobStoreContract('memory', openStores)
 snapshotStoreContract('memory', openStores)
 
-test('memory: what the codec serializes comes back as it was, and its bytes are always the same', t => {
-  const prototype = Object.fromEntries([['__proto__', 1]])
-  const array = new Uint8Array([1, 2])
-  const values = [
-    ...[undefined, null, true, 1, -0, Number.NaN, Number.NEGATIVE_INFINITY, 10n, '', '\u0001u'],
-    ...[[], {}, [undefined], { a: undefined }, prototype, array, new Date(5)],
-    new Map<unknown, unknown>([
-      ['1', 1],
-      [1, new Map()],
-    ]),
-  ]
-  for (const value of values) {
-    const bytes = memoryCodec.serialize(value)
-    if (E.isLeft(bytes)) return t.fail(bytes.left.message)
-    t.deepEqual(memoryCodec.deserialize(bytes.right), E.right(value))
-    t.deepEqual(memoryCodec.serialize(value), bytes)
-  }
-  t.true(E.isLeft(memoryCodec.serialize([() => 1])))
-  t.true(E.isLeft(memoryCodec.deserialize(array)))
+recordCodecContract('memory', memoryCodec)
+
+test('memory: the bytes of a value are always the same', t => {
+  const value = { a: [undefined, -0, 1n, new Date(5)], b: new Map([[1, new Uint8Array([1, 2])]]) }
+  t.true(E.isRight(memoryCodec.serialize(value)))
+  t.deepEqual(memoryCodec.serialize(value), memoryCodec.serialize(structuredClone(value)))
 })

@@ -106,11 +106,11 @@ test('F2: bytes after the end of a frame are an error', t => {
 
 test('F2: a frame of an unknown version is an error that names both versions', t => {
   const bytes = encodeFrame({ type: 'end', generation: 1, number: 1 }, new Uint8Array(0))
-  bytes[1] = 2
+  bytes[1] = 1
   const decoded = decodeFrame(bytes)
   t.true(isLeft(decoded))
   if (isLeft(decoded)) {
-    t.is(decoded.left.message, 'A frame has version 2; this process reads version 1.')
+    t.is(decoded.left.message, 'A frame has version 1; this process reads version 2.')
     t.is(decoded.left.next, 'Run every process of the job with the same version of sluice.')
   }
 })

@@ -4,7 +4,7 @@
  * size make another run.
  */
 import * as E from 'fp-ts/lib/Either.js'
-import { messageOf, streamError } from '../../lib/errors.js'
+import { messageOf, type StreamError, streamError } from '../../lib/errors.js'
 import type { RecordCodec } from '../../lib/ports/record-codec.js'
 
 const encoder = new TextEncoder()
@@ -70,19 +70,31 @@ const fromJson = (value: unknown): unknown => {
   return Object.fromEntries(entries)
 }
 
+const serialize = (value: unknown): E.Either<StreamError, Uint8Array> => {
+  try {
+    return E.right(encoder.encode(JSON.stringify(toJson(value))))
+  } catch (cause) {
+    return E.left(streamError('invalid', `a value cannot be serialized: ${messageOf(cause)}`))
+  }
+}
+
+const deserialize = (bytes: Uint8Array): E.Either<StreamError, unknown> => {
+  try {
+    return E.right(fromJson(JSON.parse(decoder.decode(bytes))))
+  } catch (cause) {
+    return E.left(streamError('corrupt', `bytes do not read: ${messageOf(cause)}`))
+  }
+}
+
 export const memoryCodec: RecordCodec = {
-  serialize: value => {
-    try {
-      return E.right(encoder.encode(JSON.stringify(toJson(value))))
-    } catch (cause) {
-      return E.left(streamError('invalid', `a value cannot be serialized: ${messageOf(cause)}`))
-    }
-  },
-  deserialize: bytes => {
-    try {
-      return E.right(fromJson(JSON.parse(decoder.decode(bytes))))
-    } catch (cause) {
-      return E.left(streamError('corrupt', `bytes do not read: ${messageOf(cause)}`))
-    }
+  serialize,
+  deserialize,
+  serializeBatch: serialize,
+  deserializeBatch: (bytes, count) => {
+    const records = deserialize(bytes)
+    if (E.isLeft(records)) return records
+    return Array.isArray(records.right) && records.right.length === count
+      ? E.right(records.right)
+      : E.left(streamError('corrupt', `${bytes.length} bytes are no ${count} records`))
   },
 }
