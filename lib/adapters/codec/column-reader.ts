@@ -2,9 +2,9 @@
  * Bytes to columns.
  *
  * Invariants
- *   R1. Nothing is made before the bytes for it are seen to be there: a column of `n` values takes at
+ *   CR1. Nothing is made before the bytes for it are seen to be there: a column of `n` values takes at
  *       least `n` bytes.
- *   R2. A text owns its characters. V8 copies a slice of less than 13; a longer one would be a view that
+ *   CR2. A text owns its characters. V8 copies a slice of less than 13; a longer one would be a view that
  *       keeps the whole column alive for as long as somebody keeps that one text.
  */
 import { type Either, left, right } from 'fp-ts/lib/Either.js'

@@ -11,11 +11,11 @@
  * such. How many there are is in the frame's header.
  *
  * Invariants
- *   B1. Every record comes back as structured clone would bring it, by itself. An object that two records
+ *   CO1. Every record comes back as structured clone would bring it, by itself. An object that two records
  *       share may arrive as two: frames are cut anywhere, so nobody could count on its being one.
- *   B2. Whatever the bytes, reading answers an error value, and makes no more than a constant times what
+ *   CO2. Whatever the bytes, reading answers an error value, and makes no more than a constant times what
  *       was read.
- *   B3. No more than `shapesMax` shapes are compiled, in the life of a process.
+ *   CO3. No more than `shapesMax` shapes are compiled, in the life of a process.
  */
 import * as E from 'fp-ts/lib/Either.js'
 import { type StreamError, streamError } from '../../errors.js'

@@ -4,9 +4,9 @@
  * A shape is observed, never declared: what an actor emits may have more fields than its codec names.
  *
  * Invariants
- *   S1. An object built of a shape has its fields in the shape's order. Names that a literal treats
+ *   CS1. An object built of a shape has its fields in the shape's order. Names that a literal treats
  *       in another way (`__proto__`, and integers, which come first) make no shape.
- *   S2. What a shape describes is finite: no deeper than `depthMax`, with at most `fieldsMax` fields.
+ *   CS2. What a shape describes is finite: no deeper than `depthMax`, with at most `fieldsMax` fields.
  */
 import { types } from 'node:util'
 

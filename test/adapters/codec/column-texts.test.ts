@@ -13,7 +13,7 @@ const bytesAlive = (): number => {
   return process.memoryUsage().heapUsed
 }
 
-test('R2: a text that somebody keeps does not keep its column', t => {
+test('CR2: a text that somebody keeps does not keep its column', t => {
   const codec = new ColumnCodec()
   const frames = 40
   for (const letter of ['a', 'ł']) {

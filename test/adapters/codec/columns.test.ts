@@ -192,7 +192,7 @@ test('what cannot leave a process is refused in the words of V8', t => {
   }
 })
 
-test('B1: random records come back as structured clone brings them', t => {
+test('CO1: random records come back as structured clone brings them', t => {
   const random = prng(seedFromEnvironment())
   t.log(`seed ${random.seed}`)
   const counts = new Map<string, number>()
@@ -204,7 +204,7 @@ test('B1: random records come back as structured clone brings them', t => {
   for (const form of forms) t.true((counts.get(form) ?? 0) > 100, form)
 })
 
-test('B1: a shape that was not compiled reads the same', t => {
+test('CO1: a shape that was not compiled reads the same', t => {
   const random = prng(seedFromEnvironment())
   t.log(`seed ${random.seed}`)
   const interpreting = new ColumnCodec({ shapesMax: 0 })
@@ -219,7 +219,7 @@ test('B1: a shape that was not compiled reads the same', t => {
   }
 })
 
-test('B2: neither altered, cut, extended nor random bytes make reading throw', t => {
+test('CO2: neither altered, cut, extended nor random bytes make reading throw', t => {
   const random = prng(seedFromEnvironment())
   t.log(`seed ${random.seed}`)
   let refused = 0
@@ -247,7 +247,7 @@ test('B2: neither altered, cut, extended nor random bytes make reading throw', t
   t.true(refused > rounds / 10 && refused < rounds, `${refused}`)
 })
 
-test('B2: a count, a length or a shape beyond the bytes there is refused with the facts', t => {
+test('CO2: a count, a length or a shape beyond the bytes there is refused with the facts', t => {
   const message = (bytes: Uint8Array, count: number): string => {
     const back = codec.deserialize(bytes, count)
     return E.isLeft(back) ? back.left.message : t.fail()
@@ -297,7 +297,7 @@ test('B2: a count, a length or a shape beyond the bytes there is refused with th
   t.regex(message(sparse, 100_000), /its value is no array of as many/)
 })
 
-test('B3: shapes are compiled up to a limit, and never one for a batch that has been seen', t => {
+test('CO3: shapes are compiled up to a limit, and never one for a batch that has been seen', t => {
   let compiled = 0
   const counting = new ColumnCodec({
     shapesMax: 3,
