@@ -75,8 +75,8 @@ const isAlone = (value: unknown): boolean => {
   if (typeof value === 'function' || typeof value === 'symbol') return false
   if (typeof value !== 'object' || value === null) return true
   if (types.isProxy(value)) return false
-  if (types.isDate(value) || ArrayBuffer.isView(value)) return true
-  return Array.isArray(value) && isListOfPrimitives(value)
+  if (Array.isArray(value)) return isListOfPrimitives(value)
+  return types.isDate(value) || ArrayBuffer.isView(value)
 }
 
 /** An array may have fields as well, and they hold anything. */

@@ -18,8 +18,9 @@ export class ColumnWriter {
   /** What was written since `begin`. */
   end(): Uint8Array {
     const { at } = this
-    const written = new Uint8Array(at)
-    written.set(this.bytes.subarray(0, at))
+    // Of its own size: from Node's pool it would share memory with others.
+    const written = Buffer.allocUnsafeSlow(at)
+    this.bytes.copy(written, 0, 0, at)
     if (this.bytes.length > keptBytesMax) this.use(Buffer.allocUnsafeSlow(64 * 1024))
     return written
   }

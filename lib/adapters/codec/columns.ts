@@ -107,12 +107,14 @@ export class ColumnCodec {
   }
 
   private ofRecords(records: readonly unknown[]): Uint8Array | undefined {
-    let shape = this.last
-    let columns = shape === undefined ? undefined : gathered(shape, records)
+    const { last } = this
+    let shape = last
+    let columns = last && gathered(last, records)
     if (columns === undefined) {
       const observed = observeShape(records[0])
       shape = observed && this.lookUp(textOf(observed), observed)
-      columns = shape && gathered(shape, records)
+      // The first is like the last batch, and some other is not.
+      columns = shape === last ? undefined : shape && gathered(shape, records)
     }
     if (shape === undefined || columns === undefined) return undefined
     this.last = shape
