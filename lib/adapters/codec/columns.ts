@@ -52,6 +52,8 @@ export class ColumnCodec {
   private readonly writer = new ColumnWriter()
   private readonly shapesMax: number
   private readonly compile: (shape: Shape) => CompiledShape
+  /** False from the first refusal on: a process may forbid to compile text. */
+  private compiles = true
   /** Most batches are like the one before. */
   private last: Known | undefined
 
@@ -140,7 +142,8 @@ export class ColumnCodec {
   /** The compiled shape of a text, once for all; undefined where no more may be compiled. */
   private lookUp(text: string, shape: Shape): Known | undefined {
     const found = this.known.get(text)
-    if (found !== undefined || this.known.size >= this.shapesMax) return found
+    const compiles = this.compiles && this.known.size < this.shapesMax
+    if (found !== undefined || !compiles) return found
     try {
       const known = {
         ...this.compile(shape),
@@ -150,7 +153,8 @@ export class ColumnCodec {
       this.known.set(text, known)
       return known
     } catch {
-      return undefined // this process may not compile text
+      this.compiles = false
+      return undefined
     }
   }
 
