@@ -40,7 +40,13 @@ import {
   withCompleted,
   withPart,
 } from '../lib/protocol/increment.js'
-import { type Inlined, startInlined, withInline, withSettled } from '../lib/protocol/inline.js'
+import {
+  type Inlined,
+  startInlined,
+  withBase,
+  withInline,
+  withSettled,
+} from '../lib/protocol/inline.js'
 import {
   type Manifest,
   type PartRef,
@@ -723,8 +729,7 @@ export class SubtaskActor {
     for (const output of this.outputs.values()) output.prepare(epoch)
     this.loop?.begin(epoch)
     const captured: CapturedState<unknown>[] = []
-    // What keeps nothing by key has nothing to leave out.
-    const base = this.isIncremental && this.states.size > 0 ? baseOf(this.increments) : undefined
+    const base = this.takeBase(epoch)
     const sections = this.capture(captured, epoch, base)
     const capturedAt = scheduler.now()
     const release = (): void => {
@@ -783,6 +788,16 @@ export class SubtaskActor {
         release()
         letGo()
       })
+  }
+
+  /** What a snapshot is to build on; undefined: it is whole. */
+  private takeBase(epoch: Epoch): PartRef | undefined {
+    // What keeps nothing by key has nothing to leave out.
+    const base = this.isIncremental && this.states.size > 0 ? baseOf(this.increments) : undefined
+    const inlined = base === undefined ? undefined : withBase(this.inlined, epoch, base)
+    if (inlined === undefined) return undefined
+    this.inlined = inlined
+    return base
   }
 
   /** Takes a place in the reports for a part, if there is one. */
