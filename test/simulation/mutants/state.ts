@@ -122,6 +122,14 @@ export const stateMutants: readonly Mutant[] = [
     replace: `    if (this.digestOf(copy.chunks) !== '') return copy.chunks`,
   },
   {
+    name: 'what changed before a checkpoint that was aborted is forgotten with it',
+    rules: ['KS8'],
+    file: 'lib/state/keyed-state.ts',
+    find: `    if (layer === undefined || this.#changed === undefined) return`,
+    replace: `    this.#layers = this.#layers.filter(other => other !== layer)
+    if (at > -2 || layer === undefined || this.#changed === undefined) return`,
+  },
+  {
     name: 'reports carry what is small, whatever the others of their subtask carry',
     rules: ['IP1'],
     file: 'lib/protocol/inline.ts',
