@@ -41,13 +41,20 @@ export interface SnapshotJob {
 const snapshotTurnMs = 4
 const defaultTimeoutMs = 600_000
 
+/** Why there is no snapshot. */
+export interface SnapshotFailure {
+  readonly error: StreamError
+  /** What was captured can never be a snapshot: a restart would come to the same. */
+  readonly isOfState: boolean
+}
+
 /** Encodes in slices that let the event loop breathe, then writes, unless the part is to be carried. */
 export const writeSnapshot = async (
   snapshot: SnapshotJob,
-): Promise<E.Either<StreamError, PartRef>> => {
+): Promise<E.Either<SnapshotFailure, PartRef>> => {
   const { plan, subtask, generation, epoch, base, ports } = snapshot
   const chunks = await encoded(snapshot)
-  if (E.isLeft(chunks)) return chunks
+  if (E.isLeft(chunks)) return E.left({ error: chunks.left, isOfState: true })
   const part: PartRef = {
     subtask: subtask.id,
     epoch,
@@ -66,12 +73,12 @@ export const writeSnapshot = async (
   // Long enough that no part of an attempt expires before the attempt itself does (P11).
   const ttlMs = 3 * (plan.graph.checkpoint?.timeoutMs ?? defaultTimeoutMs)
   const written = await ports.snapshots.write(plan.job, part, chunks.right, ttlMs)()
-  if (E.isLeft(written)) return written
+  if (E.isLeft(written)) return E.left({ error: written.left, isOfState: false })
   snapshot.copies?.keep(part, chunks.right)
   return E.right(part)
 }
 
-/** What cannot be serialized is no defect: the checkpoint is declined. */
+/** What cannot be serialized, or is too large, is no defect of ours. */
 const encoded = async (
   snapshot: SnapshotJob,
 ): Promise<E.Either<StreamError, readonly Uint8Array[]>> => {

@@ -37,10 +37,17 @@ import {
   chainOf,
   type Increments,
   startIncrements,
+  withAborted,
   withCompleted,
   withPart,
 } from '../lib/protocol/increment.js'
-import { type Inlined, startInlined, withInline, withSettled } from '../lib/protocol/inline.js'
+import {
+  type Inlined,
+  startInlined,
+  withBase,
+  withInline,
+  withSettled,
+} from '../lib/protocol/inline.js'
 import {
   type Manifest,
   type PartRef,
@@ -74,7 +81,7 @@ import {
   tooMuchPending,
 } from './payloads.js'
 import { collectorOf, receiverOf } from './routing.js'
-import { writeSnapshot } from './snapshot-writer.js'
+import { type SnapshotFailure, writeSnapshot } from './snapshot-writer.js'
 import {
   IterableHead,
   openJetStreamSource,
@@ -164,6 +171,8 @@ export class SubtaskActor {
   private completed: Epoch
   private increments: Increments
   private inlined: Inlined
+  /** Snapshots in a row that could not be made of the state. */
+  private refusedInRow = 0
   private lastEpoch: Epoch
   /** Snapshots that are being encoded or written, oldest first: no more than may be pending. */
   private readonly encoding = new Map<Epoch, { cancelled: boolean }>()
@@ -259,6 +268,8 @@ export class SubtaskActor {
     this.giveUp(each => each === epoch)
     this.reports = this.reports.filter(r => r.part.epoch !== epoch)
     this.inlined = withSettled(this.inlined, each => each === epoch)
+    this.increments = withAborted(this.increments, epoch)
+    for (const state of this.states.values()) state.mergeChanges(epoch)
     this.declines = this.declines.filter(d => d.epoch !== epoch)
     this.guard(() => this.head?.abort(epoch))
     if (this.phase === 'running') this.guard(() => this.listeners.abort(epoch))
@@ -723,8 +734,7 @@ export class SubtaskActor {
     for (const output of this.outputs.values()) output.prepare(epoch)
     this.loop?.begin(epoch)
     const captured: CapturedState<unknown>[] = []
-    // What keeps nothing by key has nothing to leave out.
-    const base = this.isIncremental && this.states.size > 0 ? baseOf(this.increments) : undefined
+    const base = this.takeBase(epoch)
     const sections = this.capture(captured, epoch, base)
     const capturedAt = scheduler.now()
     const release = (): void => {
@@ -768,9 +778,10 @@ export class SubtaskActor {
         if (this.disposed || job.cancelled) return
         this.encoding.delete(epoch)
         const asyncMs = this.options.ports.scheduler.now() - capturedAt
-        if (E.isLeft(part)) this.declines.push({ epoch, reason: part.left.message })
+        if (E.isLeft(part)) this.decline(epoch, part.left)
         else {
           const { right } = part
+          this.refusedInRow = 0
           const copyTrouble = this.options.copies?.takeTrouble()
           const trouble = copyTrouble === undefined ? {} : { copyTrouble }
           this.reports.push({ part: right, alignmentMs, syncMs, asyncMs, looped, ...trouble })
@@ -783,6 +794,26 @@ export class SubtaskActor {
         release()
         letGo()
       })
+  }
+
+  /** A state that cannot be stored ends the job where it would restart, since that would mend nothing. */
+  private decline(epoch: Epoch, { error, isOfState }: SnapshotFailure): void {
+    this.declines.push({ epoch, reason: error.message })
+    if (!isOfState) return
+    this.refusedInRow += 1
+    const { onCheckpointError, tolerableFailures = 0 } = this.options.plan.graph.checkpoint ?? {}
+    if (onCheckpointError === 'fail' && this.refusedInRow > tolerableFailures)
+      this.fail(error, true)
+  }
+
+  /** What a snapshot is to build on; undefined: it is whole. */
+  private takeBase(epoch: Epoch): PartRef | undefined {
+    // What keeps nothing by key has nothing to leave out.
+    const base = this.isIncremental && this.states.size > 0 ? baseOf(this.increments) : undefined
+    const inlined = base === undefined ? undefined : withBase(this.inlined, epoch, base)
+    if (inlined === undefined) return undefined
+    this.inlined = inlined
+    return base
   }
 
   /** Takes a place in the reports for a part, if there is one. */

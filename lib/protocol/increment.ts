@@ -56,3 +56,9 @@ export const withCompleted = (state: Increments, epoch: Epoch): Increments => ({
   completed: state.pending.find(part => part.epoch === epoch) ?? state.completed,
   pending: state.pending.filter(part => part.epoch > epoch),
 })
+
+/** An epoch will not complete. */
+export const withAborted = (state: Increments, epoch: Epoch): Increments => ({
+  ...state,
+  pending: state.pending.filter(part => part.epoch !== epoch),
+})

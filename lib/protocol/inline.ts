@@ -3,12 +3,13 @@
  *
  * Invariants
  *   IP1. What the reports of one subtask carry that are not settled, with all that their snapshots build on,
- *        has at most the subtask's share: whatever the job's size, a beat, the orders to a worker and a
+ *        be they carried themselves or not, has at most the subtask's share: whatever the job's size, a beat, the orders to a worker and a
  *        manifest stay below what NATS takes in one message.
  *   IP2. A part is in the manifest or in the store, never in both: nobody looks for one there that is here.
  *   IP3. What is restored from a manifest has been verified against its digest, as what is read from a store.
  */
 import type { Epoch } from './ids.js'
+import { chainOf } from './increment.js'
 import type { PartRef, StoredPart } from './manifest.js'
 
 /** What one subtask may carry. In bytes, before they are text. */
@@ -45,14 +46,28 @@ export const inlineRules = (options: {
 /** A subtask that has reported nothing yet. */
 export const startInlined = (rules: InlineRules): Inlined => ({ rules, carried: new Map() })
 
+/**
+ * The state after a snapshot has begun that builds on another: its report names all of that, wherever the
+ * part itself will be. Undefined: there is no room, and the snapshot is to be whole.
+ */
+export const withBase = (state: Inlined, epoch: Epoch, base: PartRef): Inlined | undefined =>
+  withCarried(state, epoch, inlineBytesOf(chainOf(base)))
+
 /** The state after a part is carried; undefined: it is to be stored. */
 export const withInline = (state: Inlined, part: PartRef): Inlined | undefined => {
-  const { rules, carried } = state
-  if (part.bytes > rules.thresholdBytes || rules.thresholdBytes === 0) return undefined
-  const bytes = part.bytes + inlineBytesOf(part.bases ?? [])
-  const others = [...carried.values()].reduce((sum, each) => sum + each, 0)
-  if (others + bytes > rules.shareBytes) return undefined // IP1
-  return { rules, carried: new Map(carried).set(part.epoch, bytes) }
+  const { thresholdBytes } = state.rules
+  if (part.bytes > thresholdBytes || thresholdBytes === 0) return undefined
+  return withCarried(state, part.epoch, part.bytes + inlineBytesOf(part.bases ?? []))
+}
+
+const withCarried = (
+  { rules, carried }: Inlined,
+  epoch: Epoch,
+  bytes: number,
+): Inlined | undefined => {
+  const next = new Map(carried).set(epoch, bytes)
+  const sum = [...next.values()].reduce((all, each) => all + each, 0)
+  return sum > rules.shareBytes && bytes > 0 ? undefined : { rules, carried: next } // IP1
 }
 
 /** The reports of these epochs are not told any more. */

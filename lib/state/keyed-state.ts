@@ -15,6 +15,7 @@
  *   KS7. A recipe that throws leaves the state, and what captures share, as they were.
  *   KS8. Where changes are tracked, every key that was set or removed since the capture of an epoch is
  *       among the changes since that epoch, until they are forgotten. Others may be among them, too.
+ *   KS9. Sets of changed keys are as many as captures that something may yet build on, and one.
  *
  * Keys are `Map` keys: `1` and `'1'` are two keys, and `__proto__` is a key like any other.
  */
@@ -175,9 +176,37 @@ export class KeyedStateStore<S> {
     return new Capture(shards, groups, this.#keys)
   }
 
+  /** Sets of changed keys that are held, of all groups. */
+  get changeSets(): number {
+    return this.#layers.reduce(
+      (sum, { changed }) => sum + changed.filter(keys => keys !== undefined).length,
+      0,
+    )
+  }
+
   /** Forgets the changes up to the capture of an epoch: nobody asks for them any more. */
   forgetChanges(upTo: Epoch): void {
     this.#layers = this.#layers.filter(layer => layer.epoch > upTo)
+  }
+
+  /**
+   * Tells changes before the capture of an epoch no more from those after it: nothing will build on it.
+   * Without this, captures in vain would pile up sets of the same keys.
+   */
+  mergeChanges(epoch: Epoch): void {
+    const at = this.#layers.findIndex(layer => layer.epoch === epoch)
+    const layer = this.#layers[at]
+    if (layer === undefined || this.#changed === undefined) return
+    const next = this.#layers[at + 1]
+    // What a capture shows may still be read: a set is copied before it grows. The newest is nobody's yet.
+    if (next === undefined)
+      this.#changed = this.#changed.map((keys, i) => grown(keys, layer.changed[i]))
+    const rest = this.#layers.slice(at + 2)
+    const merged =
+      next === undefined
+        ? []
+        : [{ ...next, changed: next.changed.map((keys, i) => united(keys, layer.changed[i])) }]
+    this.#layers = [...this.#layers.slice(0, at), ...merged, ...rest]
   }
 
   #closeLayer(epoch: Epoch): void {
@@ -279,6 +308,23 @@ export class KeyedStateStore<S> {
     return entries
   }
 }
+
+/** The first set, which no capture shows, with the keys of the second in it. */
+const grown = (
+  keys: Set<Key> | undefined,
+  more: ReadonlySet<Key> | undefined,
+): Set<Key> | undefined => {
+  if (more === undefined) return keys
+  if (keys === undefined) return new Set(more)
+  for (const key of more) keys.add(key)
+  return keys
+}
+
+const united = (
+  keys: ReadonlySet<Key> | undefined,
+  more: ReadonlySet<Key> | undefined,
+): ReadonlySet<Key> | undefined =>
+  keys === undefined || more === undefined ? (keys ?? more) : grown(new Set(keys), more)
 
 class Capture<S> implements CapturedState<S> {
   #shards: readonly Shard<S>[]

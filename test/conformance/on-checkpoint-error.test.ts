@@ -3,7 +3,8 @@ import test from 'ava'
 import * as E from 'fp-ts/lib/Either.js'
 import * as io from 'io-ts'
 import { actor, iterable, jetstream, job } from '../../lib/index.js'
-import { checkpointDefaults } from '../../lib/job/settings.js'
+import type { Job } from '../../lib/job/graph.js'
+import { type CheckpointOptions, checkpointDefaults } from '../../lib/job/settings.js'
 import { ordersSubject } from '../../lib/protocol/addresses.js'
 import { decodeMessage, ToCoordinator } from '../../lib/protocol/messages.js'
 import { fixedDelay } from '../../lib/protocol/retry.js'
@@ -107,38 +108,66 @@ test('a decline aborts the attempt at once, and lets go of subtasks that wait fo
   t.is(world.noted('checkpoint-completed').length, 1)
 })
 
-test('a state that cannot be stored is a decline as well', async t => {
+/** A job of which one key gets a value that no snapshot can hold. */
+const oddJob = (value: unknown, options: Partial<CheckpointOptions>): Job => {
   const odd = actor({
     name: 'odd',
     accepts: io.type({ n: io.number }),
     emits: io.type({ n: io.number }),
     state: { codec: io.unknown, initial: (): unknown => 0 },
     receive: (ctx, record) => {
-      ctx.state.set(record.n === 3 ? () => 0 : record.n)
+      ctx.state.set(record.n === 3 ? value : record.n)
       ctx.emit(record)
     },
   })
-  const world = new JobWorld({
-    job: job('odd')
-      .from(
-        iterable.source({
-          id: 'in',
-          *open(offset) {
-            for (let n = offset; n < 5; n += 1) yield { n }
-          },
-        }),
-      )
-      .keyBy(({ n }) => `${n}`)
-      .to(odd)
-      .into(jetstream.sink({ id: 'out', subject: 'out' }))
-      .checkpoint({ intervalMs: 100, tolerableFailures: 1 }),
-    restart: fixedDelay({ delayMs: 10, attemptsMax: 0 }),
+  return job('odd')
+    .from(
+      iterable.source({
+        id: 'in',
+        *open(offset) {
+          for (let n = offset; n < 5; n += 1) yield { n }
+        },
+      }),
+    )
+    .keyBy(({ n }) => `${n}`)
+    .to(odd)
+    .into(jetstream.sink({ id: 'out', subject: 'out' }))
+    .checkpoint({ intervalMs: 100, ...options })
+}
+
+const tooLarge = 'x'.repeat(1_100_000)
+const notStored = [
+  ['that cannot be serialized', () => 0, /the state of key "3" of "odd" cannot be stored: /],
+  [
+    'that is too large',
+    tooLarge,
+    /the state of key "3" of "odd" takes 1\d+ bytes, and 1048576 is /,
+  ],
+] as const
+
+for (const [what, value, sentence] of notStored) {
+  test(`a state ${what} ends the job with what to do, and is not tried for ever`, async t => {
+    for (const tolerableFailures of [0, 2]) {
+      const world = new JobWorld({ job: oddJob(value, { tolerableFailures }) })
+      world.start()
+      const { status, reason } = await world.untilEnded()
+      t.is(status, 'failed')
+      t.regex(reason ?? '', sentence)
+      t.is(world.notes.filter(({ type }) => type === 'generation-begun').length, 1)
+      const aborted = world.notes.filter(({ type }) => type === 'checkpoint-aborted')
+      t.true(aborted.length >= tolerableFailures, `${aborted.length} aborted`)
+    }
   })
-  world.start()
-  const { status, reason } = await world.untilEnded()
-  t.is(status, 'failed')
-  t.regex(reason ?? '', /^checkpoint \d+ was aborted \(declined\): odd\/0: .*2 in a row/)
-})
+
+  test(`a state ${what} is told with each checkpoint where these may fail`, async t => {
+    const world = new JobWorld({ job: oddJob(value, { onCheckpointError: 'decline' }) })
+    world.start()
+    const told = (): readonly string[] => world.told.filter(line => sentence.test(line))
+    await world.time.run('three declines', () => told().length >= 3)
+    t.is(world.notes.filter(({ type }) => type === 'generation-begun').length, 1)
+    t.regex(told()[0] ?? '', /^checkpoint 1 aborted \(declined\): odd\/0: /)
+  })
+}
 
 test('what newer checkpoints supersede is no failure', async t => {
   const options = { intervalMs: 50, maxConcurrent: 3 } as const

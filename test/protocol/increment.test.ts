@@ -4,6 +4,7 @@ import {
   chainOf,
   type Increments,
   startIncrements,
+  withAborted,
   withCompleted,
   withPart,
 } from '../../lib/protocol/increment.js'
@@ -72,4 +73,12 @@ test('a checkpoint needs each part of its chains once', t => {
     neededParts({ parts: [changes, whole, part(2, 1, whole)] }).map(({ epoch }) => epoch),
     [1, 2],
   )
+})
+
+test('what was aborted is no base, and is not held', t => {
+  const whole = part(1, 100)
+  const heard = withCompleted(withPart(startIncrements(10), whole), 1)
+  const aborted = withAborted(withPart(heard, part(2, 1, baseOf(heard))), 2)
+  t.deepEqual(aborted.pending, [])
+  t.is(baseOf(withCompleted(aborted, 3)), whole)
 })

@@ -5,6 +5,7 @@ import {
   inlineBytesOf,
   inlineRules,
   startInlined,
+  withBase,
   withInline,
   withSettled,
 } from '../../lib/protocol/inline.js'
@@ -57,6 +58,18 @@ test('IP1: what a snapshot of changes builds on takes room with it, unless it is
   t.not(withInline(start(100, 150), part(2, 60, part(1, 100_000))), undefined)
 })
 
+test('IP1: a snapshot builds on what is in a manifest only where there is room for that', t => {
+  const base = carried(1, 100)
+  const based = withBase(start(100, 150), 2, base)
+  if (based === undefined) return t.fail()
+  t.is(withBase(based, 3, base), undefined)
+  t.not(withBase(based, 3, part(1, 100_000)), undefined, 'what is stored takes no room')
+  t.is(withInline(based, part(2, 51, base)), undefined)
+  t.not(withInline(based, part(2, 50, base)), undefined, 'its base is counted once')
+  const settled = withSettled(based, epoch => epoch <= 2)
+  t.not(withBase(settled, 3, base), undefined)
+})
+
 test('IP1: all subtasks together stay within the limit of a checkpoint and half of a message', t => {
   const mebibyte = 1024 * 1024
   for (const subtasks of [1, 3, 16, 1_000]) {
@@ -79,7 +92,10 @@ test('IP1: whatever is carried and settled in any order, the share is never exce
     const reports = new Map<number, PartRef>()
     let base: PartRef | undefined
     for (let epoch = 1; epoch < 30; epoch += 1) {
-      const next = part(epoch, random.below(200), random.chance(0.5) ? base : undefined)
+      const wanted = random.chance(0.5) ? base : undefined
+      const based = wanted === undefined ? undefined : withBase(state, epoch, wanted)
+      state = based ?? state
+      const next = part(epoch, random.below(200), based === undefined ? undefined : wanted)
       const taken = withInline(state, next)
       state = taken ?? state
       const report = taken === undefined ? next : { ...next, inline: ['AAAA'] }
@@ -90,10 +106,9 @@ test('IP1: whatever is carried and settled in any order, the share is never exce
         for (const each of [...reports.keys()]) if (each <= upTo) reports.delete(each)
         base = report
       }
-      const sum = [...reports.values()]
-        .filter(({ inline }) => inline !== undefined)
-        .reduce((total, each) => total + inlineBytesOf(chainOf(each)), 0)
-      t.true(sum <= shareBytes)
+      // Also of a part that is in the store the report names all that it builds on.
+      const sum = inlineBytesOf([...reports.values()].flatMap(chainOf))
+      t.true(sum <= shareBytes, `run ${run}, epoch ${epoch}: ${sum} of ${shareBytes}`)
     }
   }
 })

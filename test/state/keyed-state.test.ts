@@ -321,3 +321,88 @@ test('KS1: in random histories every held capture stays equal to its deep clone'
     t.is(disagreement(seed + run), undefined, `seed ${seed + run}`)
   }
 })
+
+/** Keys whose values differ between two instants, by the model. */
+const differing = (
+  before: ReadonlyMap<string, number>,
+  after: ReadonlyMap<string, number>,
+): readonly string[] =>
+  [...new Set([...before.keys(), ...after.keys()])].filter(
+    key => before.get(key) !== after.get(key),
+  )
+
+/** Changes, captures that come to nothing and others that are built on, in a random order. */
+const lostChange = (seed: number): string | undefined => {
+  const below = seeded(seed)
+  const store = new KeyedStateStore<number>({
+    ...{ operator: 'counts', initial: () => 0, keyGroups: range, freeze: false },
+    tracksChanges: true,
+  })
+  const model = new Map<string, number>()
+  const seen = new Map<number, ReadonlyMap<string, number>>()
+  let pending: number[] = []
+  let base: number | undefined
+  for (let step = 1; step < 200; step += 1) {
+    const key = `k${below(12)}`
+    store.setCurrent(key, 4 + (Number(key.slice(1)) % 4))
+    const kind = below(8)
+    if (kind <= 2) {
+      store.view.set(step)
+      model.set(key, step)
+    } else if (kind === 3) {
+      store.view.clear()
+      model.delete(key)
+    } else if (kind <= 5) {
+      const since = base
+      const capture = since === undefined ? store.capture(step) : store.captureChanges(step, since)
+      if (since !== undefined) {
+        const told = new Set(capture.groups.flatMap(one => one.changed ?? []).flatMap(s => [...s]))
+        const lost = differing(seen.get(since) ?? new Map(), model).filter(one => !told.has(one))
+        if (lost.length > 0) return `step ${step}: ${lost.join()} changed since ${since}`
+      }
+      capture.release()
+      pending.push(step)
+      seen.set(step, new Map(model))
+    } else if (pending.length > 0) {
+      const epoch = pending[below(pending.length)] ?? 0
+      if (kind === 6) store.mergeChanges(epoch)
+      else {
+        base = epoch
+        store.forgetChanges(epoch)
+      }
+      pending = pending.filter(each => (kind === 6 ? each !== epoch : each > epoch))
+    }
+    const most = 4 * pending.length
+    if (store.changeSets > most) return `step ${step}: ${store.changeSets} sets, not ${most}`
+  }
+  return undefined
+}
+
+test('KS8, KS9: whatever comes to nothing, no change is lost, and no set is held in vain', t => {
+  const seed = Number(process.env.SEED ?? Date.now() % 1_000_000)
+  t.log(`seed ${seed}`)
+  for (let run = 0; run < 300; run += 1)
+    t.is(lostChange(seed + run), undefined, `seed ${seed + run}`)
+})
+
+test('KS9: a capture that is read while another’s changes join it shows what it showed', t => {
+  const store = new KeyedStateStore<number>({
+    ...{ operator: 'counts', initial: () => 0, keyGroups: range, freeze: false },
+    tracksChanges: true,
+  })
+  const set = (key: string): void => {
+    store.setCurrent(key, 4)
+    store.view.set(1)
+  }
+  store.capture(1).release()
+  set('a')
+  const aborted = store.captureChanges(2, 1)
+  set('b')
+  const next = store.captureChanges(3, 2)
+  const shown = (capture: CapturedState<number>) =>
+    capture.groups.flatMap(one => one.changed ?? []).map(keys => [...keys])
+  store.mergeChanges(2)
+  set('c')
+  t.deepEqual([shown(aborted), shown(next)], [[['a']], [['b']]])
+  t.deepEqual(shown(store.captureChanges(4, 1)), [['b', 'a'], ['c']])
+})

@@ -42,11 +42,10 @@ export const stateMutants: readonly Mutant[] = [
     find: `    for (const output of this.outputs.values()) output.prepare(epoch)
     this.loop?.begin(epoch)
     const captured: CapturedState<unknown>[] = []
-    // What keeps nothing by key has nothing to leave out.
-    const base = this.isIncremental && this.states.size > 0 ? baseOf(this.increments) : undefined
+    const base = this.takeBase(epoch)
     const sections = this.capture(captured, epoch, base)`,
     replace: `    const captured: CapturedState<unknown>[] = []
-    const base = this.isIncremental && this.states.size > 0 ? baseOf(this.increments) : undefined
+    const base = this.takeBase(epoch)
     const sections = this.capture(captured, epoch, base)
     for (const output of this.outputs.values()) output.prepare(epoch)`,
   },
@@ -123,11 +122,26 @@ export const stateMutants: readonly Mutant[] = [
     replace: `    if (this.digestOf(copy.chunks) !== '') return copy.chunks`,
   },
   {
+    name: 'what changed before a checkpoint that was aborted is forgotten with it',
+    rules: ['KS8'],
+    file: 'lib/state/keyed-state.ts',
+    find: `    if (layer === undefined || this.#changed === undefined) return`,
+    replace: `    this.#layers = this.#layers.filter(other => other !== layer)
+    if (at > -2 || layer === undefined || this.#changed === undefined) return`,
+  },
+  {
     name: 'reports carry what is small, whatever the others of their subtask carry',
     rules: ['IP1'],
     file: 'lib/protocol/inline.ts',
-    find: `  if (others + bytes > rules.shareBytes) return undefined // IP1`,
-    replace: `  if (bytes - others > rules.shareBytes) return undefined`,
+    find: `  return sum > rules.shareBytes && bytes > 0 ? undefined : { rules, carried: next } // IP1`,
+    replace: `  return bytes > rules.shareBytes && sum > 0 ? undefined : { rules, carried: next }`,
+  },
+  {
+    name: 'what a stored snapshot of changes builds on in manifests is not counted',
+    rules: ['IP1'],
+    file: 'actors/subtask.ts',
+    find: `    const inlined = base === undefined ? undefined : withBase(this.inlined, epoch, base)`,
+    replace: `    const inlined = base === undefined || epoch < 1 ? undefined : this.inlined`,
   },
   {
     name: 'what a manifest holds is looked for in the store',
