@@ -49,10 +49,12 @@ export const startProgram = (
   { natsUrl, redisUrl }: Stage,
   name: string,
   parameters: Parameters,
+  execArgv: readonly string[] = [],
 ): ChildProcess => {
   const env = Object.fromEntries(Object.entries(parameters).map(([k, v]) => [k, String(v)]))
   return fork(fileURLToPath(new URL(`./baselines/${name}.js`, import.meta.url)), {
     env: { ...process.env, ...env, NATS_URL: natsUrl, REDIS_URL: redisUrl },
+    execArgv: [...execArgv],
   })
 }
 

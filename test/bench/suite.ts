@@ -2,7 +2,16 @@
 import type { Bench } from './bench.js'
 import { byHand } from './by-hand.js'
 import { checkpointOverhead } from './checkpoint-overhead.js'
+import { checkpointScale } from './checkpoint-scale.js'
 import { keyedExchange } from './keyed-exchange.js'
+import { memoryPerKey } from './memory-per-key.js'
 import { sourcePerMessage } from './source-per-message.js'
 
-export const suite: readonly Bench[] = [sourcePerMessage, keyedExchange, byHand, checkpointOverhead]
+export const suite: readonly Bench[] = [
+  sourcePerMessage,
+  keyedExchange,
+  byHand,
+  checkpointOverhead,
+  checkpointScale,
+  memoryPerKey,
+]
