@@ -1,4 +1,6 @@
 /** All benchmarks, in the order in which they run. */
+
+import { barrierPause } from './barrier-pause.js'
 import type { Bench } from './bench.js'
 import { byHand } from './by-hand.js'
 import { checkpointOverhead } from './checkpoint-overhead.js'
@@ -13,5 +15,6 @@ export const suite: readonly Bench[] = [
   byHand,
   checkpointOverhead,
   checkpointScale,
+  barrierPause,
   memoryPerKey,
 ]
