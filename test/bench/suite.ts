@@ -7,6 +7,7 @@ import { checkpointOverhead } from './checkpoint-overhead.js'
 import { checkpointScale } from './checkpoint-scale.js'
 import { keyedExchange } from './keyed-exchange.js'
 import { memoryPerKey } from './memory-per-key.js'
+import { recovery } from './recovery.js'
 import { sourcePerMessage } from './source-per-message.js'
 
 export const suite: readonly Bench[] = [
@@ -16,5 +17,6 @@ export const suite: readonly Bench[] = [
   checkpointOverhead,
   checkpointScale,
   barrierPause,
+  recovery,
   memoryPerKey,
 ]
