@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { connect, type NatsConnection } from 'nats'
-import { startJob } from 'sluice/actors'
+import { startBenchJob } from './job-run.js'
 
 /** Names and values for the environment of what is started. */
 export type Parameters = Readonly<Record<string, string | number>>
@@ -30,16 +30,9 @@ export const connectNats = (servers: string): Promise<NatsConnection> =>
   connect({ servers, noAsyncTraces: true, name: 'bench' })
 
 /** Runs a job of `jobs/` to its end, one process per subtask. Rejects when it does not finish. */
-export const runJob = async (
-  { natsUrl, redisUrl }: Stage,
-  name: string,
-  parameters: Parameters,
-): Promise<void> => {
-  const jobFile = fileURLToPath(new URL(`./jobs/${name}.js`, import.meta.url))
-  // The processes of a job inherit the environment of the one that starts it.
-  for (const [key, value] of Object.entries(parameters)) process.env[key] = String(value)
-  const job = await startJob({ jobFile, natsUrl, redisUrl, fresh: true })
-  const outcome = await job.outcome
+export const runJob = async (stage: Stage, name: string, parameters: Parameters): Promise<void> => {
+  const { running } = await startBenchJob(stage, name, parameters)
+  const outcome = await running.outcome
   if (outcome.type === 'ended' && outcome.status === 'finished') return
   throw new Error(`the job ${name} did not finish: ${JSON.stringify(outcome)}`)
 }
@@ -49,10 +42,12 @@ export const startProgram = (
   { natsUrl, redisUrl }: Stage,
   name: string,
   parameters: Parameters,
+  execArgv: readonly string[] = [],
 ): ChildProcess => {
   const env = Object.fromEntries(Object.entries(parameters).map(([k, v]) => [k, String(v)]))
   return fork(fileURLToPath(new URL(`./baselines/${name}.js`, import.meta.url)), {
     env: { ...process.env, ...env, NATS_URL: natsUrl, REDIS_URL: redisUrl },
+    execArgv: [...execArgv],
   })
 }
 

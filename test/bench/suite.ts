@@ -1,9 +1,14 @@
 /** All benchmarks, in the order in which they run. */
+
+import { barrierPause } from './barrier-pause.js'
 import type { Bench } from './bench.js'
 import { byHand } from './by-hand.js'
 import { checkpointOverhead } from './checkpoint-overhead.js'
+import { checkpointScale } from './checkpoint-scale.js'
 import { codecs } from './codecs.js'
 import { keyedExchange } from './keyed-exchange.js'
+import { memoryPerKey } from './memory-per-key.js'
+import { recovery } from './recovery.js'
 import { sourcePerMessage } from './source-per-message.js'
 
 export const suite: readonly Bench[] = [
@@ -12,4 +17,8 @@ export const suite: readonly Bench[] = [
   keyedExchange,
   byHand,
   checkpointOverhead,
+  checkpointScale,
+  barrierPause,
+  recovery,
+  memoryPerKey,
 ]
