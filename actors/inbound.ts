@@ -1,7 +1,7 @@
 /** The channels into one mailbox, and whose turn it is. */
 import type { ChannelReader } from '../lib/protocol/channel.js'
 import type { FrameHeader } from '../lib/protocol/frame.js'
-import type { ChannelId } from '../lib/protocol/ids.js'
+import type { ChannelId, Epoch } from '../lib/protocol/ids.js'
 
 /** One channel into a mailbox. */
 export interface MailboxInput {
@@ -29,6 +29,8 @@ export interface Inbound {
   queue: Waiting[]
   next: number
   blocked: boolean
+  /** Of a feedback channel: the epoch of a barrier that came before our own has left. */
+  early: Epoch | undefined
 }
 
 /** Channels of one sort, one after the other, so that one that is always full starves no other's barriers. */

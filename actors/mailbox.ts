@@ -98,6 +98,10 @@ export class Mailbox implements Head {
   /** Frames that came back and have not gone round again. */
   private loopBytes = 0
   private restoredAt = 0
+  /** The newest epoch whose barrier has left here. */
+  private begun: Epoch
+  /** Newer ones that were given up. */
+  private readonly aborted = new Set<Epoch>()
 
   constructor(private readonly options: MailboxOptions) {
     for (const input of options.inputs) {
@@ -105,12 +109,20 @@ export class Mailbox implements Head {
         windowBytes: options.limits.channelBytesMax,
         stallTimeoutMs: options.limits.channelStallTimeoutMs,
       })
-      const inbound: Inbound = { input, reader, queue: [], next: 0, blocked: false }
+      const inbound: Inbound = {
+        input,
+        reader,
+        queue: [],
+        next: 0,
+        blocked: false,
+        early: undefined,
+      }
       this.inbounds.set(input.channel, inbound)
       this.bySubject.set(input.subject, inbound)
       const turns = input.isFeedback ? this.feedback : this.ordinary
       turns.inbounds.push(inbound)
     }
+    this.begun = options.restored
     this.alignment = initialAlignment({
       mode: options.mode,
       channels: options.inputs.filter(i => !i.isFeedback).map(i => i.channel),
@@ -161,6 +173,8 @@ export class Mailbox implements Head {
 
   abort(epoch: Epoch): void {
     this.options.loop?.log.abort(epoch)
+    if (epoch > this.begun) this.aborted.add(epoch)
+    for (const inbound of this.feedback.inbounds) if (inbound.early === epoch) this.letOn(inbound)
     this.align({ type: 'checkpoint-aborted', epoch }, 0)
   }
 
@@ -284,11 +298,44 @@ export class Mailbox implements Head {
     const now = this.options.scheduler.now()
     const { channel, isFeedback } = inbound.input
     if (isFeedback) {
-      const { loop } = this.options
-      for (const whole of loop?.log.returned(channel, epoch) ?? []) loop?.onReturned(whole)
+      this.takeReturned(inbound, epoch)
       return
     }
     this.align({ type: 'barrier-received', channel, epoch, final, now }, triggeredAt)
+  }
+
+  /**
+   * A barrier that another head of the loop has sent may be here before our own: what follows it comes
+   * after our snapshot, and must not enter what goes into it (LL4).
+   */
+  private takeReturned(inbound: Inbound, epoch: Epoch): void {
+    if (epoch > this.begun && !this.aborted.has(epoch)) {
+      inbound.early = epoch
+      inbound.blocked = this.options.mode === 'exactly-once'
+    } else this.returned(inbound, epoch)
+  }
+
+  /** Our own barrier has left: those that were here before it count as back. */
+  private begin(epoch: Epoch): void {
+    this.begun = Math.max(this.begun, epoch)
+    for (const old of this.aborted) if (old <= this.begun) this.aborted.delete(old)
+    for (const inbound of this.feedback.inbounds) {
+      const { early } = inbound
+      if (early === undefined) continue
+      this.returned(inbound, Math.min(early, epoch))
+      if (early <= epoch) this.letOn(inbound)
+    }
+  }
+
+  private letOn(inbound: Inbound): void {
+    inbound.early = undefined
+    inbound.blocked = false
+    this.options.onArrived()
+  }
+
+  private returned({ input }: Inbound, epoch: Epoch): void {
+    const { loop } = this.options
+    for (const whole of loop?.log.returned(input.channel, epoch) ?? []) loop?.onReturned(whole)
   }
 
   /**
@@ -361,6 +408,7 @@ export class Mailbox implements Head {
         return
       case 'take-snapshot':
         this.options.onSnapshot(effect.epoch, effect.final, triggeredAt, effect.alignmentMs)
+        this.begin(effect.epoch)
         return
       case 'alignment-dropped':
       case 'barrier-ignored':

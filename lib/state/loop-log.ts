@@ -9,6 +9,8 @@
  *   LL2. A log is whole once the barrier is back on all channels. A barrier proves that those before it
  *       went by, too, if only because they were given up.
  *   LL3. Several barriers may be under way: each has a log of its own.
+ *   LL4. With several subtasks a barrier may come round from another head before the head's own has left. The
+ *        channel then waits for that (kept by the mailbox), unless the mode is at least once.
  */
 import { invariant } from '../invariant.js'
 import type { ChannelId, Epoch } from '../protocol/ids.js'

@@ -332,3 +332,69 @@ test('a mailbox whose stream is removed fails the subtask', async t => {
   await of.settle()
   t.is(of.failures[0]?.type, 'missing')
 })
+
+test('LL4: what follows a barrier that came round from another head waits for the own snapshot', async t => {
+  const of = mailboxOf(t, {}, { channels: ['left', 'right'] })
+  of.data('left', 1, 'round before')
+  of.barrier('left', 2, 1)
+  of.data('left', 3, 'round behind')
+  of.data('right', 1, 'of the other channel')
+  of.data('a', 1, 'new')
+  await of.settle()
+  t.deepEqual(of.received, ['round before', 'of the other channel', 'new'])
+  of.barrier('a', 2, 1)
+  of.barrier('b', 1, 1)
+  await of.settle()
+  t.deepEqual(of.received.slice(3), ['snapshot 1', 'round behind'])
+  of.data('right', 2, 'logged')
+  of.barrier('right', 3, 1)
+  await of.settle()
+  t.deepEqual(of.received.slice(5), ['logged', 'returned 1 with 1'])
+  t.deepEqual(of.failures, [])
+})
+
+test('LL4: at least once nothing waits, and a barrier that is back already is not waited for', async t => {
+  const of = mailboxOf(t, { mode: 'at-least-once' }, { channels: ['back'] })
+  of.barrier('back', 1, 1)
+  of.data('back', 2, 'round behind')
+  await of.settle()
+  t.deepEqual(of.received, ['round behind'])
+  of.barrier('a', 1, 1)
+  of.barrier('b', 1, 1)
+  await of.settle()
+  t.deepEqual(of.received.slice(1), ['snapshot 1', 'returned 1 with 0'])
+})
+
+for (const late of [false, true]) {
+  const when = late ? 'before its barrier comes round' : 'while a channel waits for it'
+  test(`LL4: a checkpoint that is given up ${when} holds nothing back`, async t => {
+    const of = mailboxOf(t, {}, { channels: ['back'] })
+    if (late) of.mailbox.abort(1)
+    of.barrier('back', 1, 1)
+    of.data('back', 2, 'round behind')
+    await of.settle()
+    if (!late) {
+      t.deepEqual(of.received, [])
+      of.mailbox.abort(1)
+      await of.settle()
+    }
+    t.deepEqual(of.received, ['round behind'])
+  })
+}
+
+test('LL4: of a checkpoint that is superseded nothing waits, and of the next one all that has to', async t => {
+  const of = mailboxOf(t, {}, { channels: ['left', 'right'] })
+  of.barrier('left', 1, 1)
+  of.data('left', 2, 'behind 1')
+  of.barrier('right', 1, 3)
+  of.data('right', 2, 'behind 3')
+  of.barrier('a', 1, 2)
+  of.barrier('b', 1, 2)
+  await of.settle()
+  t.deepEqual(of.received, ['snapshot 2', 'behind 1'])
+  of.barrier('left', 3, 2)
+  of.barrier('a', 2, 3)
+  of.barrier('b', 2, 3)
+  await of.settle()
+  t.deepEqual(of.received.slice(2), ['returned 2 with 1', 'snapshot 3', 'behind 3'])
+})

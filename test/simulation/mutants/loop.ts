@@ -22,6 +22,13 @@ export const loopMutants: readonly Mutant[] = [
       if (awaited.size > 0 || awaited.has(channel)) records.push(record)`,
   },
   {
+    name: 'what follows a barrier that came round from another head does not wait',
+    rules: ['LL4'],
+    file: 'actors/mailbox.ts',
+    find: `      inbound.blocked = this.options.mode === 'exactly-once'`,
+    replace: `      inbound.blocked = this.options.mode === 'at-least-once'`,
+  },
+  {
     name: 'records that were in a loop are not restored',
     rules: ['LL1'],
     file: 'actors/subtask.ts',

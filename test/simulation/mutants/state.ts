@@ -8,12 +8,10 @@ export const stateMutants: readonly Mutant[] = [
     name: 'the snapshot waits for a turn of the event loop',
     rules: ['P4', 'A5'],
     file: 'actors/mailbox.ts',
-    find: `        this.options.onSnapshot(effect.epoch, effect.final, triggeredAt, effect.alignmentMs)
-        return`,
+    find: `        this.options.onSnapshot(effect.epoch, effect.final, triggeredAt, effect.alignmentMs)`,
     replace: `        this.options.scheduler.defer(() =>
           this.options.onSnapshot(effect.epoch, effect.final, triggeredAt, effect.alignmentMs),
-        )
-        return`,
+        )`,
   },
   {
     name: 'state is captured behind the barrier, when the turn of work is over',
