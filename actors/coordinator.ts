@@ -491,7 +491,11 @@ export class CoordinatorActor {
     this.dispatch({ type: 'job-ended' })
   }
 
-  /** Removes the job's own streams; those of a kept job's identity and dead letters are kept. */
+  /**
+   * Removes the job's own streams; those of a kept job's identity and dead letters are kept. So is the
+   * identity of a job whose record is lost: nothing else would tell a coordinator that comes after this
+   * one that the job must not start from nothing (P10).
+   */
   private async tidy(keep: boolean): Promise<E.Either<StreamError, void>> {
     const { plan, ports } = this.options
     const { job } = plan
@@ -506,7 +510,9 @@ export class CoordinatorActor {
       const gone = await ports.log.remove(deadLetterStream(job))()
       if (E.isLeft(gone)) return gone
     }
-    return ports.log.remove(identityStream(job))()
+    const record = await ports.store.describe(job)()
+    if (E.isLeft(record)) return record
+    return record.right === undefined ? E.right(undefined) : ports.log.remove(identityStream(job))()
   }
 
   private retry(action: () => void): void {

@@ -1,14 +1,15 @@
 /** The end of a job, as its coordinator performs it on real servers. */
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
 import * as E from 'fp-ts/lib/Either.js'
-import * as t from 'io-ts'
+import { unknown } from 'io-ts'
 import { claimJob } from '../../actors/claim.js'
 import { CoordinatorActor } from '../../actors/coordinator.js'
 import { connectNats } from '../../lib/adapters/nats/connection.js'
 import { natsControlBus } from '../../lib/adapters/nats/control-bus.js'
 import { natsEventLog } from '../../lib/adapters/nats/event-log.js'
 import { nodeScheduler } from '../../lib/adapters/node/scheduler.js'
-import { connectRedis } from '../../lib/adapters/redis/connection.js'
+import { connectRedis, type RedisConnection } from '../../lib/adapters/redis/connection.js'
+import { metaKey } from '../../lib/adapters/redis/keys.js'
 import { redisJobStore } from '../../lib/adapters/redis/store.js'
 import { streamError } from '../../lib/errors.js'
 import { jetstream, job } from '../../lib/index.js'
@@ -16,18 +17,28 @@ import { plan as planOf } from '../../lib/job/plan.js'
 import { validate } from '../../lib/job/validate.js'
 import type { EventLog } from '../../lib/ports/event-log.js'
 import type { JobStore } from '../../lib/ports/job-store.js'
-import { identityStream } from '../../lib/protocol/addresses.js'
+import { deadLetterStream, identityStream } from '../../lib/protocol/addresses.js'
 import { noRestart } from '../../lib/protocol/retry.js'
 import { done, sharedServers } from '../support/servers.js'
 
-const graph = job('ends')
-  .from(jetstream.source({ id: 'in', stream: 'IN', accepts: t.unknown }))
-  .into(jetstream.sink({ id: 'out', subject: 'out' }))
-  .checkpoint({ intervalMs: 100 }).graph
+interface Ends {
+  readonly log: EventLog
+  readonly store: JobStore
+  readonly redis: RedisConnection
+}
 
-test("a job's end is written down only after its streams are gone, however long that takes", async t => {
+/** Runs a coordinator whose job is cancelled at once, until it has ended; with what was said meanwhile. */
+const cancelled = async (
+  t: ExecutionContext,
+  name: string,
+  change: (real: Ends) => { readonly log?: EventLog; readonly store?: JobStore },
+): Promise<Ends> => {
+  const graph = job(name)
+    .from(jetstream.source({ id: 'in', stream: 'IN', accepts: unknown }))
+    .into(jetstream.sink({ id: 'out', subject: 'out' }))
+    .checkpoint({ intervalMs: 100 }).graph
   const valid = validate(graph)
-  if (E.isLeft(valid)) return t.fail(JSON.stringify(valid.left))
+  if (E.isLeft(valid)) throw new Error(JSON.stringify(valid.left))
   const plan = planOf(valid.right)
   const { natsUrl, redisUrl } = await sharedServers()
   const link = await done(connectNats({ url: natsUrl, name: 'test' }))
@@ -38,50 +49,22 @@ test("a job's end is written down only after its streams are gone, however long 
     await link.close()()
     await redis.close()
   })
-  const happened: string[] = []
-  const store: JobStore = redisJobStore(redis)
-  const log: EventLog = natsEventLog(link)
-  let tries = 0
-  const ports = {
-    scheduler: nodeScheduler,
-    bus: natsControlBus(link),
-    store: {
-      ...store,
-      end: (...given: Parameters<JobStore['end']>) => {
-        happened.push('end')
-        return store.end(...given)
-      },
-    },
-    log: {
-      ...log,
-      payloadBytesMax: log.payloadBytesMax,
-      remove: (stream: string) => async () => {
-        tries += 1
-        if (tries <= 2) return E.left(streamError('unavailable', 'the server is away'))
-        happened.push(`remove ${stream}`)
-        return log.remove(stream)()
-      },
-    },
-  }
+  const real = { log: natsEventLog(link), store: redisJobStore(redis), redis }
+  const ports = { scheduler: nodeScheduler, bus: natsControlBus(link), ...real, ...change(real) }
+  const leaseMs = 5_000
   const claimed = await claimJob(
-    {
-      job: 'ends',
-      run: 'r',
-      graph: plan.fingerprint,
-      leaseMs: 5_000,
-      fresh: false,
-      onWaiting: () => {},
-    },
-    { store, log, scheduler: nodeScheduler },
+    { job: name, run: 'r', graph: plan.fingerprint, leaseMs, fresh: false, onWaiting: () => {} },
+    { ...real, scheduler: nodeScheduler },
   )
-  if (E.isLeft(claimed) || claimed.right.type !== 'claimed') return t.fail(JSON.stringify(claimed))
+  if (E.isLeft(claimed) || claimed.right.type !== 'claimed')
+    throw new Error(JSON.stringify(claimed))
   const { claim } = claimed.right
   await new Promise<void>(resolve => {
     const actor = new CoordinatorActor({
       plan,
       claim,
       run: 'r',
-      leaseMs: 5_000,
+      leaseMs,
       settings: {
         term: claim.term,
         jobId: claim.jobId,
@@ -108,8 +91,53 @@ test("a job's end is written down only after its streams are gone, however long 
     actor.start()
     actor.requestCancel()
   })
+  return real
+}
+
+test("a job's end is written down only after its streams are gone, however long that takes", async t => {
+  const happened: string[] = []
+  let tries = 0
+  const { store, log } = await cancelled(t, 'ends', real => ({
+    store: {
+      ...real.store,
+      end: (...given: Parameters<JobStore['end']>) => {
+        happened.push('end')
+        return real.store.end(...given)
+      },
+    },
+    log: {
+      ...real.log,
+      payloadBytesMax: real.log.payloadBytesMax,
+      remove: (stream: string) => async () => {
+        tries += 1
+        if (tries <= 2) return E.left(streamError('unavailable', 'the server is away'))
+        happened.push(`remove ${stream}`)
+        return real.log.remove(stream)()
+      },
+    },
+  }))
   t.is(tries, 3)
   t.deepEqual(happened, [`remove ${identityStream('ends')}`, 'end'])
   t.is((await done(store.describe('ends')))?.status, 'canceled')
   t.deepEqual(await done(log.list('SLUICE_ends_')), [])
+})
+
+test('a job whose record is lost ends, and NATS still knows that it has existed (P10)', async t => {
+  const { store, log } = await cancelled(t, 'loses', real => ({
+    log: {
+      ...real.log,
+      payloadBytesMax: real.log.payloadBytesMax,
+      facts: (stream: string) => async () => {
+        if (stream === deadLetterStream('loses')) await real.redis.redis.del(metaKey('loses'))
+        return real.log.facts(stream)()
+      },
+    },
+  }))
+  t.is(await done(store.describe('loses')), undefined)
+  t.deepEqual(await done(log.list('SLUICE_loses_')), [identityStream('loses')])
+  const claimed = await claimJob(
+    { job: 'loses', run: 's', graph: 'g', leaseMs: 100, fresh: false, onWaiting: () => {} },
+    { store, log, scheduler: nodeScheduler },
+  )
+  t.true(E.isLeft(claimed) && claimed.left.type === 'lost')
 })

@@ -239,7 +239,7 @@ const drawFault = (random: Prng, kind: FaultKind): Fault => {
     case 'log-restart':
       return { kind, when, downMs: between(random, 0, 500) }
     case 'log-tail':
-      return { kind, when, of: random.below(2), messages: between(random, 1, 10) }
+      return { kind, when, of: random.below(2), messages: tailOf(random) }
     case 'store-back':
       return drawStoreBack(random)
     case 'clock':
@@ -271,6 +271,10 @@ const drawFault = (random: Prng, kind: FaultKind): Fault => {
       return { kind, loss: 0.01, silence: 0.01 }
   }
 }
+
+/** Some of the newest messages, or all there are: a stream that is empty is judged by other rules (S8). */
+const tailOf = (random: Prng): number =>
+  random.chance(0.3) ? between(random, 1_000, 1_009) : between(random, 1, 10)
 
 const drawStoreBack = (random: Prng): Fault => {
   const kind = 'store-back'
