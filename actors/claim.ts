@@ -65,6 +65,7 @@ export const claimJob = async (
     const tried = await tryClaim(request, ports)
     if (E.isLeft(tried)) return tried
     const { right } = tried
+    if (right.type === 'ended-meanwhile') continue
     if (right.type !== 'held') return E.right(right)
     const until = scheduler.now() + right.leaseMs
     if (holder === undefined) request.onWaiting(right.leaseMs)
@@ -79,7 +80,7 @@ export const claimJob = async (
 const tryClaim = async (
   request: ClaimRequest,
   ports: ClaimPorts,
-): Promise<E.Either<StreamError, Claimed | EndedBefore | Held>> => {
+): Promise<E.Either<StreamError, Claimed | EndedBefore | EndedMeanwhile | Held>> => {
   const { job, fresh, startFrom } = request
   const record = await ports.store.describe(job)()
   if (E.isLeft(record)) return record
@@ -96,8 +97,13 @@ const tryClaim = async (
   if (startFrom !== undefined && isKnown && record.right === undefined)
     return E.left(forgotten(job))
   const givesUp = fresh && record.right !== undefined && !isOver
-  const claimed = await acquire(request, givesUp ? undefined : startFrom, isKnown, ports)
+  const goesOn = !fresh && (status === 'running' || status === 'restarting')
+  const mustExist = isKnown || goesOn
+  const claimed = await acquire(request, givesUp ? undefined : startFrom, mustExist, ports)
   if (E.isLeft(claimed)) return claimed
+  // An orphan may end the job between our look and our claim: acquired, it would begin from nothing.
+  if (claimed.right.type === 'unknown')
+    return goesOn ? E.right({ type: 'ended-meanwhile' }) : E.left(forgotten(job))
   if (claimed.right.type === 'held') return E.right(claimed.right)
   const { claim, created, record: taken } = claimed.right
   const isNew = created && (startFrom === undefined ? taken.latest === undefined : !givesUp)
@@ -110,6 +116,7 @@ const tryClaim = async (
   if (E.isLeft(ended)) return ended
   const again = await acquire(request, startFrom, false, ports)
   if (E.isLeft(again)) return again
+  if (again.right.type === 'unknown') return E.left(forgotten(job))
   return again.right.type === 'held' ? E.right(again.right) : settle(again.right, job, ports)
 }
 
@@ -142,26 +149,25 @@ const clearMailboxes = async (
 
 type Acquired = Extract<AcquireOutcome, { readonly type: 'acquired' }>
 type Held = Extract<AcquireOutcome, { readonly type: 'held' }>
+type Unknown = Extract<AcquireOutcome, { readonly type: 'unknown' }>
 
 const acquire = async (
   { job, run, graph, leaseMs }: ClaimRequest,
   from: Manifest | undefined,
   mustExist: boolean,
   { store, scheduler }: ClaimPorts,
-): Promise<E.Either<StreamError, Acquired | Held>> => {
+): Promise<E.Either<StreamError, Acquired | Held | Unknown>> => {
   const now = scheduler.wallClock()
   const request = { job, run, leaseMs, graph, mustExist, now }
   const outcome = await store.acquire(from === undefined ? request : { ...request, from })()
   if (E.isLeft(outcome)) return outcome
   const { right } = outcome
-  switch (right.type) {
-    case 'unknown':
-      return E.left(forgotten(job))
-    case 'resumable':
-      return E.left(running(job))
-    default:
-      return E.right(right)
-  }
+  return right.type === 'resumable' ? E.left(running(job)) : E.right(right)
+}
+
+/** The job went on when it was looked at, and had ended when it was to be taken. */
+interface EndedMeanwhile {
+  readonly type: 'ended-meanwhile'
 }
 
 /** A run that holds the job, as far as it was watched. */

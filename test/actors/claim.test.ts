@@ -9,6 +9,7 @@ import {
   givenUp,
 } from '../../actors/claim.js'
 import type { StreamError } from '../../lib/errors.js'
+import type { EventLog } from '../../lib/ports/event-log.js'
 import type { JobStore } from '../../lib/ports/job-store.js'
 import { identityStream, jobStreamPrefix, mailboxStream } from '../../lib/protocol/addresses.js'
 import { MemoryBroker } from '../support/memory-broker.js'
@@ -146,6 +147,26 @@ test('a job that ends while its holder is watched is not run a second time', asy
     void first.log.remove(identityStream(job))()
   })
   const outcome = await second.claim()
+  t.like(outcome, { right: { type: 'ended', status: 'finished' } })
+})
+
+test('a job that ends between the look at it and the claim is not run a second time', async t => {
+  const servers = new Servers()
+  const first = servers.run('run-a')
+  const { claim } = claimOf(await first.claim())
+  const { scheduler, store, log } = servers.run('run-a')
+  const ending: EventLog = {
+    ...log,
+    payloadBytesMax: log.payloadBytesMax,
+    // The orphan of this run's last coordinator is done just now.
+    facts: stream => async () => {
+      await first.log.remove(identityStream(job))()
+      await first.store.end(claim, 'finished', { ttlMs: 60_000 })()
+      return log.facts(stream)()
+    },
+  }
+  const request = { job, run: 'run-a', graph: 'g', leaseMs, fresh: false, onWaiting: () => {} }
+  const outcome = await servers.settled(claimJob(request, { store, log: ending, scheduler }))
   t.like(outcome, { right: { type: 'ended', status: 'finished' } })
 })
 

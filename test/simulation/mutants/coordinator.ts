@@ -83,8 +83,8 @@ export const coordinatorMutants: readonly Mutant[] = [
     name: 'a job that the store has forgotten starts fresh',
     rules: ['P10'],
     file: 'actors/claim.ts',
-    find: `  const claimed = await acquire(request, givesUp ? undefined : startFrom, isKnown, ports)`,
-    replace: `  const claimed = await acquire(request, givesUp ? undefined : startFrom, false, ports)`,
+    find: `  const mustExist = isKnown || goesOn`,
+    replace: `  const mustExist = false`,
   },
   {
     name: 'orders are given once',
@@ -120,10 +120,8 @@ export const coordinatorMutants: readonly Mutant[] = [
     name: 'a job that both know is refused at every second look',
     rules: ['P10'],
     file: 'actors/claim.ts',
-    find: `    default:
-      return E.right(right)`,
-    replace: `    default:
-      if (right.type === 'acquired' && right.claim.term % 2 === 0) return E.left(forgotten(job))
-      return E.right(right)`,
+    find: `  return right.type === 'resumable' ? E.left(running(job)) : E.right(right)`,
+    replace: `  if (right.type === 'acquired' && right.claim.term % 2 === 0) return E.left(forgotten(job))
+  return right.type === 'resumable' ? E.left(running(job)) : E.right(right)`,
   },
 ]
