@@ -125,6 +125,9 @@ export class CoordinatorActor {
   private unsubscribe: () => void = () => {}
   private ended = false
   private cancelSeen = false
+  /** The mailboxes that were asked for, and the asking. */
+  private made: string[] = []
+  private making: Promise<void> = Promise.resolve()
 
   constructor(private readonly options: CoordinatorOptions) {
     this.state = initialCoordinator(options.settings)
@@ -207,7 +210,8 @@ export class CoordinatorActor {
     if (type === 'ended' || type === 'fenced') {
       const state = this.state
       this.dispose()
-      this.options.onEnded(state)
+      if (type === 'ended') this.options.onEnded(state)
+      else void this.withdraw().finally(() => this.options.onEnded(state))
       return
     }
     const { scheduler } = this.options.ports
@@ -223,7 +227,7 @@ export class CoordinatorActor {
         void this.beginGeneration()
         return
       case 'prepare-mailboxes':
-        void this.prepareMailboxes(effect.generation)
+        this.making = this.prepareMailboxes(effect.generation)
         return
       case 'send-orders':
         ports.bus.send(ordersSubject(plan.job, effect.worker), encodeMessage(effect.orders))
@@ -284,6 +288,7 @@ export class CoordinatorActor {
     const { limits, mailboxStorage } = plan.graph
     const failed = (error: StreamError): void =>
       this.dispatch({ type: 'mailboxes-failed', generation, error })
+    this.made = []
     const later = await this.removeMailboxes(generation)
     if (E.isLeft(later)) return failed(later.left)
     if (later.right !== undefined) {
@@ -298,8 +303,11 @@ export class CoordinatorActor {
         0,
       )
       if (writers === 0) continue
+      if (this.ended) return
+      const name = mailboxStream(plan.job, generation, subtask.id)
+      this.made.push(name)
       const created = await ports.log.create({
-        name: mailboxStream(plan.job, generation, subtask.id),
+        name,
         subjects: [mailboxSubjects(plan.job, generation, subtask.id)],
         storage: mailboxStorage,
         bytesMax: writers * limits.channelBytesMax * 2 + mailboxSlackBytes,
@@ -307,6 +315,20 @@ export class CoordinatorActor {
       if (E.isLeft(created)) return failed(created.left)
     }
     this.dispatch({ type: 'mailboxes-ready', generation })
+  }
+
+  /**
+   * What a coordinator makes that was fenced meanwhile, nobody would ever remove: its successor may have
+   * looked before it was there, and ended the job.
+   */
+  private async withdraw(): Promise<void> {
+    await this.making
+    for (const stream of this.made) {
+      const removed = await this.options.ports.log.remove(stream)()
+      if (E.isRight(removed)) continue
+      this.note({ type: 'store-trouble', doing: `removing ${stream}`, error: removed.left })
+      return
+    }
   }
 
   /** Removes those of older generations; answers one that is not older, if there is any. */
