@@ -1,5 +1,6 @@
 /**
- * The exactly-once output of one subtask onto one subject: performs what `TransactionalOutput` decides.
+ * The exactly-once output of one subtask onto one subject: performs what `TransactionalOutput`, or
+ * `IdempotentOutput`, decides.
  *
  * Every effect is answered, also by failure; the machine owns all retries.
  */
@@ -18,7 +19,15 @@ import {
   stampOf,
   TransactionalOutput,
 } from '../lib/protocol/commit.js'
+import {
+  type IdempotentEffect,
+  IdempotentOutput,
+  type IdempotentSnapshot,
+  type ReadBack,
+  type ReadSince,
+} from '../lib/protocol/idempotent.js'
 import type { Epoch, Generation } from '../lib/protocol/ids.js'
+import { crc32 } from '../lib/state/crc32.js'
 import type { PreparedOutput } from '../lib/state/snapshot.js'
 
 /** What an output needs of the world. */
@@ -38,7 +47,7 @@ export interface OpenOutput {
   /** What to make when no stream captures the subject. */
   readonly create: { readonly name: string; readonly subjects: readonly string[] }
   readonly generation: Generation
-  readonly mode: 'transactional' | 'direct'
+  readonly mode: 'transactional' | 'idempotent' | 'direct'
   readonly restored:
     | {
         readonly epoch: Epoch
@@ -54,6 +63,8 @@ export interface OutputHost {
   /** Everything restored is published: new records may flow. */
   readonly onRecovered: () => void
   readonly onCommitted: () => void
+  /** More waits to be published than is good, or no longer. */
+  readonly onFull: (full: boolean) => void
   readonly onFailed: (error: StreamError) => void
 }
 
@@ -65,23 +76,56 @@ export const openOutput = async (
 ): Promise<E.Either<StreamError, Output>> => {
   const stream = await findStream(options, ports.log)
   if (E.isLeft(stream)) return stream
-  const restored =
-    options.restored === undefined
-      ? E.right(undefined)
-      : decodePrepared(options.restored, options.subject)
-  if (E.isLeft(restored)) return restored
-  const machineOptions = {
-    ...options.identity,
-    generation: options.generation,
-    subject: options.subject,
-    mode: options.mode,
-    exclusive: isExclusive(stream.right, options.subject),
-  }
+  const exclusive = isExclusive(stream.right, options.subject)
   const machine =
+    options.mode === 'idempotent'
+      ? idempotentOf(options, exclusive)
+      : transactionalOf(options, exclusive, options.mode)
+  if (E.isLeft(machine)) return machine
+  return E.right(new Output(options, stream.right.name, machine.right, ports, host))
+}
+
+/** What decides, and how its snapshot is kept. */
+type Machine =
+  | { readonly kind: 'transactional'; readonly of: TransactionalOutput }
+  | { readonly kind: 'idempotent'; readonly of: IdempotentOutput }
+
+const transactionalOf = (
+  { restored: kept, subject, ...options }: OpenOutput,
+  exclusive: boolean,
+  mode: 'transactional' | 'direct',
+): E.Either<StreamError, Machine> => {
+  const restored = kept === undefined ? E.right(undefined) : decodePrepared(kept, subject)
+  if (E.isLeft(restored)) return restored
+  const { generation, identity } = options
+  const machineOptions = { ...identity, generation, subject, mode, exclusive }
+  const of =
     restored.right === undefined
       ? TransactionalOutput.start(machineOptions)
       : TransactionalOutput.restore(machineOptions, restored.right)
-  return E.right(new Output(options, stream.right.name, machine, ports, host))
+  return E.right({ kind: 'transactional', of })
+}
+
+const idempotentOf = (
+  { restored: kept, subject, generation, identity }: OpenOutput,
+  exclusive: boolean,
+): E.Either<StreamError, Machine> => {
+  const options = { ...identity, generation, subject, exclusive, checksum: crc32 }
+  const head = kept?.prepared[0]
+  // An output that the job did not have when the checkpoint was taken starts with nothing.
+  if (kept === undefined || head === undefined)
+    return E.right({ kind: 'idempotent', of: IdempotentOutput.start(options) })
+  const meta = Chained.decode(head.meta)
+  if (E.isLeft(meta))
+    return E.left(streamError('corrupt', "a snapshot's published output has no numbers"))
+  const { chained, subject: was } = meta.right
+  const restored = {
+    ...chained,
+    records: head.records,
+    restoredEpoch: kept.epoch,
+    isElsewhere: kept.isCopy && was !== subject,
+  }
+  return E.right({ kind: 'idempotent', of: IdempotentOutput.restore(options, restored) })
 }
 
 const isExclusive = (facts: StreamFacts, subject: string): boolean =>
@@ -127,6 +171,20 @@ const Base = t.type({
   subject: t.union([t.undefined, t.string]),
 })
 const FirstIndex = t.type({ firstIndex: t.number })
+
+const Chained = t.type({
+  chained: t.type({
+    base: t.type({ sequence: t.number, published: t.number }),
+    next: t.number,
+    since: t.number,
+  }),
+  subject: t.string,
+})
+
+const encodeChained = (
+  { records, ...chained }: IdempotentSnapshot,
+  subject: string,
+): readonly PreparedOutput[] => [{ epoch: 0, records, meta: { chained, subject } }]
 
 /** A snapshot holds the base as an entry of epoch 0, which no transaction has. */
 const encodePrepared = (
@@ -176,17 +234,22 @@ const decodePrepared = (
   })
 }
 
+/** Bytes that wait to be published at once, above which the subtask is to wait, and below which to go on. */
+const fullBytes = 4 * 1024 * 1024
+const roomBytes = 1024 * 1024
+
 /** One output at work. */
 export class Output {
   readonly id: string
   private recovered = false
   private disposed = false
   private performing = false
+  private full = false
 
   constructor(
     private readonly options: OpenOutput,
     private readonly stream: string,
-    private readonly machine: TransactionalOutput,
+    private readonly machine: Machine,
     private readonly ports: OutputPorts,
     private readonly host: OutputHost,
   ) {
@@ -203,36 +266,40 @@ export class Output {
   }
 
   get pendingBytes(): number {
-    return this.machine.pendingBytes
+    return this.machine.of.pendingBytes
   }
 
   /** Without checkpoints nothing waits for one: all is committed once all is published. */
   get committedUpTo(): Epoch {
-    if (this.options.mode === 'transactional') return this.machine.committedUpTo
-    return this.machine.pendingRecords === 0 ? Number.POSITIVE_INFINITY : 0
+    if (this.options.mode !== 'direct') return this.machine.of.committedUpTo
+    return this.machine.of.pendingRecords === 0 ? Number.POSITIVE_INFINITY : 0
   }
 
   add(payload: Uint8Array): void {
-    this.machine.add(payload)
-    if (this.options.mode === 'direct') this.perform()
+    this.machine.of.add(payload)
+    if (this.options.mode !== 'transactional') this.perform()
   }
 
   /** Closes the epoch; nothing to do without checkpoints. */
   prepare(epoch: Epoch): void {
-    if (this.options.mode === 'transactional') this.machine.prepare(epoch)
+    if (this.options.mode !== 'direct') this.machine.of.prepare(epoch)
   }
 
   snapshot(): readonly PreparedOutput[] {
-    return encodePrepared(this.machine.snapshot(), this.options.subject)
+    const { machine } = this
+    const { subject } = this.options
+    return machine.kind === 'transactional'
+      ? encodePrepared(machine.of.snapshot(), subject)
+      : encodeChained(machine.of.snapshot(), subject)
   }
 
   completed(epoch: Epoch): void {
-    if (this.options.mode === 'transactional') this.machine.completed(epoch)
+    if (this.options.mode !== 'direct') this.machine.of.completed(epoch)
     this.perform()
   }
 
   tick(now: number): void {
-    this.machine.tick(now)
+    this.machine.of.tick(now)
     this.perform()
   }
 
@@ -244,16 +311,28 @@ export class Output {
     if (this.performing) return
     this.performing = true
     for (
-      let effects = this.machine.takeEffects();
+      let effects = this.machine.of.takeEffects();
       effects.length > 0;
-      effects = this.machine.takeEffects()
+      effects = this.machine.of.takeEffects()
     ) {
       for (const effect of effects) if (!this.disposed) this.one(effect)
     }
     this.performing = false
+    if (this.options.mode === 'idempotent') this.noteRoom()
   }
 
-  private one(effect: OutputEffect): void {
+  /** What is published at once is held up by nothing but the server: a subtask that is faster waits for it. */
+  private noteRoom(): void {
+    const { machine } = this
+    // What waits for a barrier must not hold it up.
+    if (machine.kind === 'idempotent' && machine.of.isHeld) return
+    const full = this.pendingBytes > (this.full ? roomBytes : fullBytes)
+    if (full === this.full || this.disposed) return
+    this.full = full
+    this.host.onFull(full)
+  }
+
+  private one(effect: OutputEffect | IdempotentEffect): void {
     switch (effect.type) {
       case 'publish': {
         const { token, payload, headers, expectedLastSubjectSequence } = effect
@@ -262,21 +341,32 @@ export class Output {
           payload,
           { headers, expectedLastSubjectSequence },
           outcome => {
-            this.answer(() => this.machine.outcome(token, outcome, this.ports.scheduler.now()))
+            this.answer(() => this.machine.of.outcome(token, outcome, this.ports.scheduler.now()))
           },
         )
         return
       }
       case 'read-last':
         void this.readLast().then(last =>
-          this.answer(() => this.machine.lastRead(last, this.ports.scheduler.now())),
+          this.answer(() => this.machine.of.lastRead(last, this.ports.scheduler.now())),
         )
         return
-      case 'scan-back':
-        void this.scan(effect.after).then(scanned =>
-          this.answer(() => this.machine.scanned(scanned, this.ports.scheduler.now())),
-        )
+      case 'scan-back': {
+        const { machine } = this
+        if (machine.kind === 'transactional')
+          void this.scan(effect.after).then(scanned =>
+            this.answer(() => machine.of.scanned(scanned, this.ports.scheduler.now())),
+          )
         return
+      }
+      case 'read-since': {
+        const { machine } = this
+        if (machine.kind === 'idempotent')
+          void this.readSince(effect.after, effect.until).then(read =>
+            this.answer(() => machine.of.readSince(read, this.ports.scheduler.now())),
+          )
+        return
+      }
       case 'recovered':
         this.recovered = true
         this.host.onRecovered()
@@ -324,6 +414,17 @@ export class Output {
     return { type: 'empty', firstSequence, lastSequence }
   }
 
+  private async readSince(after: number, until: number): Promise<ReadSince> {
+    const messages: ReadBack[] = []
+    const read = await this.readOurs(after, until, false, (stamp, { payload }) =>
+      messages.push({ stamp, checksum: crc32(payload) }),
+    )
+    if (E.isLeft(read)) return { type: 'failed', error: read.left }
+    const facts = await this.ports.log.facts(this.stream)()
+    if (E.isLeft(facts)) return { type: 'failed', error: facts.left }
+    return { type: 'read', messages, firstSequence: facts.right.firstSequence }
+  }
+
   /** Reads headers on our subject up to its last message; there are few, except where strangers write. */
   private async scan(after: number): Promise<Scanned> {
     const { log } = this.ports
@@ -331,49 +432,47 @@ export class Output {
     const last = await log.last(this.stream, subject)()
     if (E.isLeft(last)) return { type: 'failed', error: last.left }
     const until = last.right?.sequence ?? 0
-    const found = until > after ? await this.lastOfOurs(after, until) : E.right(undefined)
-    if (E.isLeft(found)) return { type: 'failed', error: found.left }
-    if (found.right !== undefined) return { type: 'found', ...found.right }
+    let found: { readonly sequence: number; readonly ours: Stamp } | undefined
+    const read = await this.readOurs(after, until, true, (ours, { sequence }) => {
+      found = { sequence, ours }
+    })
+    if (E.isLeft(read)) return { type: 'failed', error: read.left }
+    if (found !== undefined) return { type: 'found', ...found }
     const facts = await log.facts(this.stream)()
     if (E.isLeft(facts)) return { type: 'failed', error: facts.left }
     return { type: 'none', firstSequence: facts.right.firstSequence }
   }
 
-  private lastOfOurs(
+  /** Reads our messages on the subject from behind one sequence up to another, where there is a message. */
+  private readOurs(
     after: number,
     until: number,
-  ): Promise<
-    E.Either<StreamError, { readonly sequence: number; readonly ours: Stamp } | undefined>
-  > {
+    headersOnly: boolean,
+    onOurs: (stamp: Stamp, message: LogMessage) => void,
+  ): Promise<E.Either<StreamError, void>> {
     const { log, scheduler } = this.ports
     const { subject, identity } = this.options
+    if (until <= after) return Promise.resolve(E.right(undefined))
     return new Promise(resolve => {
-      let found: { readonly sequence: number; readonly ours: Stamp } | undefined
-      const end = (result: E.Either<StreamError, typeof found>): void => {
+      const end = (result: E.Either<StreamError, void>): void => {
         cancel()
         reader.close()
         resolve(result)
       }
+      const tooSlow = `scanning '${subject}' from ${after} to ${until} took too long`
       const cancel = scheduler.after(scanTimeoutMs, () =>
-        end(
-          E.left(
-            streamError(
-              'timed-out',
-              `scanning '${subject}' from ${after} to ${until} took too long`,
-            ),
-          ),
-        ),
+        end(E.left(streamError('timed-out', tooSlow))),
       )
-      const onMessage = ({ sequence, headers }: LogMessage): void => {
-        const ours = stampOf(headers, identity)
-        if (ours !== undefined) found = { sequence, ours }
-        if (sequence >= until) end(E.right(found))
+      const onMessage = (message: LogMessage): void => {
+        const ours = stampOf(message.headers, identity)
+        if (ours !== undefined && message.sequence <= until) onOurs(ours, message)
+        if (message.sequence >= until) end(E.right(undefined))
       }
       const reader = log.read({
         stream: this.stream,
         subject,
         start: { at: 'sequence', sequence: after + 1 },
-        headersOnly: true,
+        headersOnly,
         messagesMax: 1024,
         bytesMax: 4 * 1024 * 1024,
         onMessage,

@@ -389,6 +389,7 @@ export class SubtaskActor {
       const output = await openOutput({ ...options, restored }, ports, {
         onRecovered: () => this.settleRestore(),
         onCommitted: () => this.options.onChange(),
+        onFull: full => this.gate.change(full),
         // What the stream says against the store does not heal by restoring once more.
         onFailed: error => this.fail(error, error.type === 'lost' || error.type === 'corrupt'),
       })

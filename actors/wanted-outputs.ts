@@ -1,5 +1,5 @@
 /**
- * The transactional outputs of one subtask: its sinks' subjects, and its dead letters.
+ * The exactly-once outputs of one subtask: its sinks' subjects, and its dead letters.
  */
 import type { Chain, Plan, Subtask } from '../lib/job/plan.js'
 import {
@@ -40,6 +40,7 @@ export const wantedOutputs = (of: {
     const name = vertex.sink.stream ?? streamNameOf(vertex.sink.id)
     wanted.push({
       ...common,
+      mode: mode === 'direct' ? mode : vertex.sink.delivery,
       id: vertex.id,
       identity: { job: jobId, sink: vertex.id, subtask: index, ...before },
       subject,

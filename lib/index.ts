@@ -7,6 +7,7 @@ export type {
   ActorOptions,
   CheckpointNotice,
   Context,
+  Delivery,
   ErrorPolicy,
   IterableSource,
   IterableSourceOptions,

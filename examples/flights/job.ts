@@ -13,7 +13,8 @@ export const Flight = t.type({
 /** What a flight made known of its origin: how many flights so far, and their mean delay in minutes. */
 export const Delay = t.type({ origin: t.string, flights: t.number, meanDelay: t.number })
 
-const delays = actor({
+/** Counts the flights of each origin, and tells their mean delay. */
+export const delays = actor({
   name: 'delays',
   accepts: Flight,
   emits: Delay,
@@ -31,15 +32,16 @@ const delays = actor({
   },
 })
 
+/** The first 20 000 messages of the stream. */
+export const flights = jetstream.source({
+  id: 'flights',
+  stream: 'FLIGHTS',
+  accepts: Flight,
+  end: { at: 'sequence', sequence: 20_000 },
+})
+
 export default job('flights')
-  .from(
-    jetstream.source({
-      id: 'flights',
-      stream: 'FLIGHTS',
-      accepts: Flight,
-      end: { at: 'sequence', sequence: 20_000 },
-    }),
-  )
+  .from(flights)
   .keyBy(flight => flight.origin)
   .to(delays, { parallelism: 2 })
   .into(jetstream.sink({ id: 'delays-out', subject: 'delays', stream: 'DELAYS' }))

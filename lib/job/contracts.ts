@@ -183,9 +183,25 @@ export interface JetStreamSinkOptions {
    * does.
    */
   readonly stream?: string
+  /** How records come to be published exactly once. Default `transactional`. */
+  readonly delivery?: Delivery
 }
 
-/** A JetStream subject as a transactional sink: every record is published exactly once, as JSON. */
+/**
+ * How a sink's records come to be published exactly once.
+ *
+ * `transactional`: with the checkpoint that covers them. Holds for every job; a record waits for up to
+ * the checkpoint interval (Flink's two-phase commit sink).
+ *
+ * `idempotent`: at once, each under a number that it has again when it is replayed, so that it is
+ * published no second time. For jobs whose records come in the same order, with the same content,
+ * whenever they are replayed: actors depend on nothing but their records and their state, and every
+ * subtask on the way to the sink reads one channel. The order is checked before the job starts, the
+ * content whenever it restarts: records that differ end the job.
+ */
+export type Delivery = 'transactional' | 'idempotent'
+
+/** A JetStream subject as a sink: every record is published exactly once, as JSON. */
 export interface JetStreamSink {
   readonly type: 'jetstream-sink'
   readonly id: string
@@ -198,6 +214,8 @@ export interface JetStreamSink {
    * the upper-cased id.
    */
   readonly stream: string | undefined
+  /** How records come to be published exactly once. */
+  readonly delivery: Delivery
 }
 
 /** Anything that records go to. */

@@ -134,6 +134,7 @@ const jetstreamSinkRule = fields({
     subjectFault,
     'Write it like "orders.paid", without spaces and wildcards.',
   ),
+  delivery: optional(oneOf('transactional', 'idempotent')),
   stream: optional(
     text(
       'the name of a JetStream stream',

@@ -51,7 +51,12 @@ const jetstreamSource = <A>(options: JetStreamSourceOptions<A>): JetStreamSource
   })
 
 const jetstreamSink = (options: JetStreamSinkOptions): JetStreamSink =>
-  Object.freeze({ ...options, type: 'jetstream-sink', stream: options?.stream })
+  Object.freeze({
+    ...options,
+    type: 'jetstream-sink',
+    stream: options?.stream,
+    delivery: options?.delivery ?? 'transactional',
+  })
 
 const iterableSource = <A>(options: IterableSourceOptions<A>): IterableSource<A> =>
   Object.freeze({ ...options, type: 'iterable-source' })

@@ -30,7 +30,12 @@ const definitionFacts = (vertex: Vertex): readonly unknown[] => {
         ? [vertex.source.type, vertex.source.accepts.name]
         : [vertex.source.type]
     case 'sink':
-      return [vertex.sink.type, vertex.codec?.name ?? null]
+      // Their snapshots differ; the default is left out, as it was before there was a choice.
+      return [
+        vertex.sink.type,
+        vertex.codec?.name ?? null,
+        ...(vertex.sink.delivery === 'idempotent' ? [vertex.sink.delivery] : []),
+      ]
     case 'operator': {
       const { name, accepts, emits, state } = vertex.actor
       const kept = state === undefined ? null : [state.codec.name, state.version ?? 1]

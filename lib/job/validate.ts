@@ -11,6 +11,7 @@ import { definitionProblems } from './definition-rules.js'
 import type { JobGraph, Vertex } from './graph.js'
 import type { Limits } from './limits.js'
 import { describe, type Problem, quote } from './problem.js'
+import { replayOrderProblems } from './replay-order.js'
 import { integer, name, oneOf, optional, problem } from './rules.js'
 import { checkpointRule, limitsRule, restartRule, stateBackendRule } from './settings-rules.js'
 import { labelOf, structureProblems } from './structure.js'
@@ -25,6 +26,7 @@ export const validate = (graph: JobGraph): E.Either<readonly Problem[], JobGraph
     ...graphDefinitionProblems(graph),
     ...sharedSubjectProblems(graph),
     ...structureProblems(graph),
+    ...replayOrderProblems(graph),
   ]
   return problems.length === 0 ? E.right(graph) : E.left(problems)
 }

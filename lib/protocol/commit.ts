@@ -170,7 +170,20 @@ const header = {
   index: 'Sluice-Index',
 } as const
 
-const sinkName = (of: OutputIdentity): string => `${escaped(of.sink)}/${of.subtask}`
+/** How an output's messages and errors name it. */
+export const sinkName = (of: OutputIdentity): string => `${escaped(of.sink)}/${of.subtask}`
+
+/** What a message of an output says about itself, as headers. */
+export const stampHeaders = (
+  of: OutputIdentity,
+  { generation, epoch, index }: Stamp,
+): Readonly<Record<string, string>> => ({
+  [header.job]: escaped(of.job),
+  [header.sink]: sinkName(of),
+  [header.generation]: String(generation),
+  [header.epoch]: String(epoch),
+  [header.index]: String(index),
+})
 
 /** What a message's headers say if it is a message of this output, of any generation; undefined if it is not. */
 export const stampOf = (
@@ -221,7 +234,7 @@ const isBefore = (a: Position, b: Position): boolean =>
 const show = (at: Position): string => `record ${at.index} of epoch ${at.epoch}`
 
 /** Neither stored nor refused, for all that is known: the message may even arrive later. */
-const isUnknown = (outcome: PublishOutcome): boolean =>
+export const isUnknown = (outcome: PublishOutcome): boolean =>
   outcome.type === 'failed' &&
   (outcome.error.type === 'timed-out' || outcome.error.type === 'unavailable')
 
@@ -317,7 +330,7 @@ class Chain {
 }
 
 /** How many messages may be in flight: what S4 allows, narrowed while predictions fail. */
-class Window {
+export class Window {
   readonly #limits: OutputLimits
   #max: number
   #holds = 0
@@ -682,7 +695,7 @@ export class TransactionalOutput {
   }
 
   #send(segment: Segment, payload: Uint8Array, expected: number): void {
-    const { job, generation } = this.#options
+    const { generation } = this.#options
     const index = segment.firstIndex + segment.sent
     const token = this.#nextToken
     const bytes = payload.byteLength
@@ -692,13 +705,7 @@ export class TransactionalOutput {
     this.#inFlightBytes += bytes
     // Behind an empty subject the stream's last sequence decides, which only the ack tells.
     this.#expected = expected === 0 ? undefined : expected + 1
-    const headers = {
-      [header.job]: escaped(job),
-      [header.sink]: sinkName(this.#options),
-      [header.generation]: String(generation),
-      [header.epoch]: String(segment.epoch),
-      [header.index]: String(index),
-    }
+    const headers = stampHeaders(this.#options, { generation, epoch: segment.epoch, index })
     this.#effects.push({
       type: 'publish',
       token,

@@ -6,7 +6,7 @@ import { writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { Command, InvalidArgumentError } from 'commander'
 import { describePlan, drawPlan, type PlanOptions, type RunPlan } from './plan.js'
-import { chaosRun, type RunResult, subtasksOfExample } from './run.js'
+import { type ChaosJob, chaosRun, type RunResult, subtasksOf } from './run.js'
 
 const wholeNumber = (text: string): number => {
   const value = Number(text)
@@ -21,6 +21,7 @@ interface Options {
   readonly json?: string
   readonly natsKill: boolean
   readonly redisKill: boolean
+  readonly atOnce: boolean
   readonly parallel: number
 }
 
@@ -32,9 +33,12 @@ const options = new Command('chaos')
   .option('--json <file>', 'write the result of every run to a file')
   .option('--nats-kill', 'kill nats-server too, once in every run', false)
   .option('--redis-kill', 'kill redis-server too, once in every run', false)
+  .option('--at-once', 'with an output that waits for no checkpoint', false)
   .option('--parallel <n>', 'runs at a time', wholeNumber, Math.min(4, availableParallelism()))
   .parse()
   .opts<Options>()
+
+const job: ChaosJob = options.atOnce ? 'at-once' : 'example'
 
 const print = (line: string): void => {
   process.stdout.write(`${line}\n`)
@@ -75,7 +79,7 @@ const runAll = async (planOptions: PlanOptions): Promise<readonly RunResult[]> =
       const number = next
       const plan = drawPlan(seed, number, planOptions)
       const keep = run !== undefined
-      const result = await chaosRun(plan, keep).catch((thrown: unknown) =>
+      const result = await chaosRun(plan, job, keep).catch((thrown: unknown) =>
         failedRun(number, thrown),
       )
       results.push(result)
@@ -88,7 +92,7 @@ const runAll = async (planOptions: PlanOptions): Promise<readonly RunResult[]> =
 
 const startedAt = performance.now()
 const { natsKill, redisKill } = options
-const results = await runAll({ subtasks: await subtasksOfExample(), natsKill, redisKill })
+const results = await runAll({ subtasks: await subtasksOf(job), natsKill, redisKill })
 const sum = (of: (result: RunResult) => number): number =>
   results.reduce((total, result) => total + of(result), 0)
 const summary = {

@@ -33,7 +33,15 @@ export interface RunResult {
   readonly seconds: number
 }
 
-const exampleJob = fileURLToPath(new URL('../../examples/flights/job.js', import.meta.url))
+const at = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
+
+/** The jobs that runs are made of: the example, and the same with an output that waits for no checkpoint. */
+export const chaosJobs = {
+  example: at('../../examples/flights/job.js'),
+  'at-once': at('./at-once-job.js'),
+} as const
+export type ChaosJob = keyof typeof chaosJobs
+
 const jobName = 'flights'
 const expectedRecords = 20_000
 const deadlineMs = 180_000
@@ -41,8 +49,8 @@ const pollMs = 4
 const outputPollMs = 20
 
 /** What a plan can choose from. */
-export const subtasksOfExample = async (): Promise<readonly string[]> => {
-  const plan = await loadJob(exampleJob)
+export const subtasksOf = async (job: ChaosJob): Promise<readonly string[]> => {
+  const plan = await loadJob(chaosJobs[job])
   if (E.isLeft(plan)) throw new Error(plan.left.message)
   return plan.right.subtasks.map(subtask => subtask.id)
 }
@@ -51,13 +59,17 @@ export const subtasksOfExample = async (): Promise<readonly string[]> => {
  * Runs the example once. What happened is written to a file when the run failed, or always if `keep`
  * says so. Rejects only when the servers cannot be started.
  */
-export const chaosRun = async (plan: RunPlan, keep = false): Promise<RunResult> => {
+export const chaosRun = async (
+  plan: RunPlan,
+  job: ChaosJob = 'example',
+  keep = false,
+): Promise<RunResult> => {
   const startedAt = performance.now()
   const folder = await mkdtemp(join(tmpdir(), 'sluice-chaos-'))
   try {
     const jobFile = join(folder, 'job.mjs')
     // A file of the run's own, so that its processes can be told from those of others.
-    const source = `export { default } from ${JSON.stringify(pathToFileURL(exampleJob))}\n`
+    const source = `export { default } from ${JSON.stringify(pathToFileURL(chaosJobs[job]))}\n`
     await writeFile(jobFile, source)
     await mkdir(join(folder, 'servers'))
     const world = await openWorld(join(folder, 'servers'))

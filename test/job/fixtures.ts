@@ -58,7 +58,13 @@ export const sink = (id: string, parallelism = 1): Vertex => ({
   type: 'sink',
   id,
   parallelism,
-  sink: { type: 'jetstream-sink', id, subject: 'out', stream: undefined },
+  sink: {
+    type: 'jetstream-sink',
+    id,
+    subject: 'out',
+    stream: undefined,
+    delivery: 'transactional',
+  },
   codec: undefined,
 })
 

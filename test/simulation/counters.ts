@@ -71,6 +71,7 @@ export const sometimes = [
   'barrier overtook what came back',
   'loop records in a checkpoint',
   'loop records restored',
+  'record published at once',
 ] as const
 export type Sometimes = (typeof sometimes)[number]
 

@@ -239,7 +239,7 @@ const drawFault = (random: Prng, kind: FaultKind): Fault => {
     case 'log-restart':
       return { kind, when, downMs: between(random, 0, 500) }
     case 'log-tail':
-      return { kind, when, of: random.below(2), messages: tailOf(random) }
+      return drawLogTail(random, when)
     case 'store-back':
       return drawStoreBack(random)
     case 'clock':
@@ -270,6 +270,16 @@ const drawFault = (random: Prng, kind: FaultKind): Fault => {
     case 'wire':
       return { kind, loss: 0.01, silence: 0.01 }
   }
+}
+
+/** Few outputs hold anything before faults are over: those that do are met while they are written. */
+const drawLogTail = (random: Prng, drawn: When): Fault => {
+  const of = random.below(2)
+  const isMet = of === 1 && random.chance(0.8)
+  const when = isMet
+    ? ({ type: 'point', point: 'publish', nth: between(random, 2, 20) } as const)
+    : drawn
+  return { kind: 'log-tail', when, of, messages: tailOf(random) }
 }
 
 /** Some of the newest messages, or all there are: a stream that is empty is judged by other rules (S8). */

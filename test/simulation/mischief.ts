@@ -139,12 +139,17 @@ export class Mischief {
     if (point !== undefined) this.#reach(point, process)
   }
 
+  /** Faults are over some time, but for the loss of an output: many publish nothing before. */
+  #isOver(fault: Timed): boolean {
+    return this.#healed && !(fault.kind === 'log-tail' && fault.of === 1)
+  }
+
   #reach(point: Point, process: MemoryProcess): WireFault | undefined {
-    if (this.#healed) return undefined
     const nth = (this.#reached.get(point) ?? 0) + 1
     this.#reached.set(point, nth)
     let fate: WireFault | undefined
     for (const fault of this.#waiting.get(`${point} ${nth}`) ?? []) {
+      if (this.#isOver(fault)) continue
       if (fault.kind === 'lost' || fault.kind === 'unanswered' || fault.kind === 'torn') {
         fate = fault.kind
         if (fate === 'torn') this.#of.count('request torn')
@@ -163,7 +168,7 @@ export class Mischief {
 
   #strike(fault: Timed, at: MemoryProcess | undefined): void {
     const { job } = this.#of
-    if (this.#healed || job.outcome !== undefined) return
+    if (this.#isOver(fault) || job.outcome !== undefined) return
     this.#of.tell(`fault ${describeFault(fault)}`)
     this.#of.count('fault struck')
     switch (fault.kind) {

@@ -6,6 +6,7 @@ import { alignmentMutants } from './mutants/alignment.js'
 import { channelMutants } from './mutants/channel.js'
 import { checkpointMutants } from './mutants/checkpoint.js'
 import { coordinatorMutants } from './mutants/coordinator.js'
+import { idempotentMutants } from './mutants/idempotent.js'
 import { loopMutants } from './mutants/loop.js'
 import type { Mutant } from './mutants/mutant.js'
 import { outputMutants } from './mutants/output.js'
@@ -20,6 +21,7 @@ export const mutants: readonly Mutant[] = [
   ...loopMutants,
   ...sourceMutants,
   ...outputMutants,
+  ...idempotentMutants,
   ...checkpointMutants,
   ...coordinatorMutants,
   ...workerMutants,

@@ -223,6 +223,7 @@ export class Observer {
         'I5',
         `${subject} holds output of epoch ${epoch}, and ${this.#latest} has completed`,
       )
+    if (epoch === 0) count(this.counters, 'record published at once')
     const { redis, plan } = this.world
     const by = redis.manifests.get(manifestKey(plan.job, epoch))?.generation
     if (by !== undefined && generation > by) count(this.counters, 're-commit on restore')

@@ -6,6 +6,7 @@ import * as t from 'io-ts'
 import { actor, type CheckpointNotice, iterable, jetstream } from '../../lib/index.js'
 import type { AnyActor, Edge, Job, Vertex } from '../../lib/job/graph.js'
 import { defaultLimits, type Limits } from '../../lib/job/limits.js'
+import { mixedOrder } from '../../lib/job/replay-order.js'
 import {
   type CheckpointOptions,
   filledCheckpoint,
@@ -74,6 +75,8 @@ export interface Shape {
   readonly restart?: RestartOptions | undefined
   /** Whether all sinks write into one stream. */
   readonly sinksShare: boolean
+  /** Sinks that publish at once, by node. Left out: none. */
+  readonly idempotent?: readonly number[]
   readonly limits: Limits
 }
 
@@ -124,7 +127,7 @@ export const drawShape = (seed: number): Shape => {
   const frameBytesMax = pick(random, [128, 128, 512, 2_048])
   const keeping = drawsAt(seed, 'retention')
   const checkpointing = drawCheckpointing(drawsAt(seed, 'checkpointing'))
-  return {
+  const shape: Shape = {
     name: pick(random, ['sim', 'a job', 'job.*>']),
     nodes,
     sources,
@@ -162,6 +165,15 @@ export const drawShape = (seed: number): Shape => {
       supersededTtlMs: pick(random, [50, 500, 5_000]),
     },
   }
+  return { ...shape, idempotent: drawIdempotent(drawsAt(seed, 'delivery'), shape) }
+}
+
+/** Of the sinks to which records come in the same order when they are replayed, about half. */
+const drawIdempotent = (random: Prng, shape: Shape): readonly number[] => {
+  const { graph } = jobOf(shape, { armed: 0 })
+  return [...shape.nodes.entries()].flatMap(([index, { id, kind }]) =>
+    kind === 'sink' && mixedOrder(graph, id) === undefined && random.chance(0.5) ? [index] : [],
+  )
 }
 
 const drawCheckpointing = (random: Prng): Partial<CheckpointOptions> => {
@@ -401,7 +413,8 @@ const feedbackOf = ({ nodes, loop }: Shape): readonly Edge[] => {
 const vertexOf = (shape: Shape, node: Node, index: number, trapdoor: Trapdoor): Vertex => {
   const { id, parallelism } = node
   if (node.kind === 'sink') {
-    const sink = jetstream.sink({ id, subject: sinkSubject(node) })
+    const delivery = shape.idempotent?.includes(index) ? 'idempotent' : 'transactional'
+    const sink = jetstream.sink({ id, subject: sinkSubject(node), delivery })
     return { type: 'sink', id, parallelism, sink, codec: undefined }
   }
   if (node.kind === 'source')

@@ -19,6 +19,13 @@ export const outputMutants: readonly Mutant[] = [
     file,
     find: `    if (lastSequence < base && this.#chain.published !== undefined) {`,
     replace: `    if (lastSequence < 0 && this.#chain.published !== undefined) {`,
+    also: [
+      {
+        file,
+        find: `    const isProven = lastSequence === base || (`,
+        replace: `    const isProven = lastSequence <= base || (`,
+      },
+    ],
   },
   {
     name: 'records are published when their barrier has come',
