@@ -26,6 +26,7 @@ const types = {
     'Configuration',
     'ConfiguredBackend',
     'Context',
+    'Delivery',
     'Durability',
     'Edge',
     'ErrorPolicy',

@@ -28,6 +28,7 @@ test('definitions fill in their defaults', t => {
     id: 'o',
     subject: 'o',
     stream: undefined,
+    delivery: 'transactional',
   })
 })
 

@@ -123,8 +123,8 @@ export const outputMutants: readonly Mutant[] = [
     name: 'a window in a shared stream is as wide as in one of its own',
     rules: ['S4'],
     file: 'actors/output.ts',
-    find: `    exclusive: isExclusive(stream.right, options.subject),`,
-    replace: `    exclusive: isExclusive(stream.right, options.subject) || stream.right.name !== '',`,
+    find: `  const exclusive = isExclusive(stream.right, options.subject)`,
+    replace: `  const exclusive = isExclusive(stream.right, options.subject) || stream.right.name !== ''`,
   },
   {
     name: 'a store that lost a checkpoint is believed',
