@@ -55,22 +55,28 @@ const silenceOf = (cli: Cli): number =>
 const texts = (records: readonly unknown[]): readonly string[] =>
   records.map(record => JSON.stringify(record))
 
-test.serial(
-  'a frozen worker is replaced by a spare one, and when it thaws it does no harm',
-  async t => {
+/** Workers that go on, and the one with the output, which is frozen while it has much to do. */
+interface Frozen {
+  readonly others: string
+  readonly frozen: string
+  readonly more?: Readonly<Record<string, string | number>>
+}
+
+const frozenAndThawed = test.macro({
+  async exec(t, { others, frozen, more }: Frozen) {
     const servers = await sharedServers()
     const nats = await openNats(t, servers.natsUrl)
     const records = numbers(3_000)
-    const settings = { ...settingsOf('frozen'), END: records.length }
+    const settings = { ...settingsOf('frozen'), END: records.length, ...more }
     const options = { servers, settings }
     const counts = jobFile('counts')
     await streamOf(nats, settings.IN, records.slice(0, 1_000))
     const coordinator = startCli(t, ['coordinator', counts, '--json'], options)
     const worker = (...args: readonly string[]) => startCli(t, ['worker', counts, ...args], options)
-    worker('--only', 'numbers/0,counts/0,counts/1')
-    const sleeper = worker('--only', 'out/0')
+    worker('--only', others)
+    const sleeper = worker('--only', frozen)
     await untilNoted(coordinator, 'checkpoint-completed')
-    const spare = worker('--only', 'out/0')
+    const spare = worker('--only', frozen)
     await untilNoted(coordinator, 'worker-joined', 3)
 
     const before = (await messagesOf(nats, settings.OUT)).length
@@ -97,7 +103,19 @@ test.serial(
     t.is(notesOf(coordinator, 'generation-begun').length, 2)
     await assertCounted(t, nats, settings.OUT, records)
   },
-)
+  title: (name = '') =>
+    `a frozen worker is replaced by a spare one, and thaws without harm: ${name}`,
+})
+
+test.serial('its output goes with checkpoints', frozenAndThawed, {
+  others: 'numbers/0,counts/0,counts/1',
+  frozen: 'out/0',
+})
+test.serial('its output goes at once', frozenAndThawed, {
+  others: 'numbers/0',
+  frozen: 'counts/0',
+  more: { DELIVERY: 'idempotent', PARALLELISM: 1 },
+})
 
 test.serial('a worker that stays frozen is killed and started anew by `sluice up`', async t => {
   const servers = await sharedServers()

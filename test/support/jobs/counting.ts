@@ -40,6 +40,7 @@ export const sink = jetstream.sink({
   id: 'out',
   subject: setting('SUBJECT', 'counted'),
   stream: setting('OUT', 'COUNTED'),
+  delivery: setting('DELIVERY', 'transactional') === 'idempotent' ? 'idempotent' : 'transactional',
 })
 
 const durabilities = ['strict', 'process-crash', 'none'] as const
