@@ -48,6 +48,8 @@ export interface OpenOutput {
   readonly create: { readonly name: string; readonly subjects: readonly string[] }
   readonly generation: Generation
   readonly mode: 'transactional' | 'idempotent' | 'direct'
+  /** People take single messages out once they have dealt with them. */
+  readonly mayBeCleared: boolean
   readonly restored:
     | {
         readonly epoch: Epoch
@@ -98,7 +100,8 @@ const transactionalOf = (
   const restored = kept === undefined ? E.right(undefined) : decodePrepared(kept, subject)
   if (E.isLeft(restored)) return restored
   const { generation, identity } = options
-  const machineOptions = { ...identity, generation, subject, mode, exclusive }
+  const mayBeCleared = options.mayBeCleared || mode === 'direct'
+  const machineOptions = { ...identity, generation, subject, mode, exclusive, mayBeCleared }
   const of =
     restored.right === undefined
       ? TransactionalOutput.start(machineOptions)
@@ -166,6 +169,8 @@ const Base = t.type({
   base: t.type({
     sequence: t.number,
     published: t.union([t.undefined, t.type({ epoch: t.number, index: t.number })]),
+    /** Absent in what older versions stored. */
+    own: t.union([t.undefined, t.number]),
   }),
   /** Absent in what older versions stored. */
   subject: t.union([t.undefined, t.string]),
@@ -174,7 +179,11 @@ const FirstIndex = t.type({ firstIndex: t.number })
 
 const Chained = t.type({
   chained: t.type({
-    base: t.type({ sequence: t.number, published: t.number }),
+    base: t.type({
+      sequence: t.number,
+      published: t.number,
+      own: t.union([t.undefined, t.number]),
+    }),
     next: t.number,
     since: t.number,
   }),

@@ -28,7 +28,7 @@ export const wantedOutputs = (of: {
   const { plan, chain, subtask, generation, jobId, origin } = of
   const { index } = subtask
   const mode = plan.graph.checkpoint === undefined ? 'direct' : 'transactional'
-  const common = { generation, mode, restored: undefined } as const
+  const common = { generation, mode, mayBeCleared: false, restored: undefined } as const
   const output = origin?.output
   const before =
     output === undefined ? {} : { before: { epoch: output.epoch, jobs: output.jobIds } }
@@ -56,6 +56,7 @@ export const wantedOutputs = (of: {
   if (!mayDeadLetter(chain)) return wanted
   wanted.push({
     ...common,
+    mayBeCleared: true,
     id: deadLetters,
     identity: { job: jobId, sink: deadLetters, subtask: index, ...before },
     subject: deadLetterSubject(plan.job, subtask.id),

@@ -24,7 +24,8 @@
  *   S8.  Base: our messages with a sequence up to `base.sequence` end with `base.published`. When the subject is empty
  *        and records of unknown fate are left, they are proven unpublished only by a stream that stored nothing since
  *        its base, or removed nothing since. Records whose fate is known go on, expecting an empty subject.
- *        A stream that ends below its base has lost messages of ours, and stops the job.
+ *        A stream that ends below its base has lost messages of ours, and stops the job; so has one whose subject is
+ *        empty though it begins before our last message: what retention removes, it removes from the front.
  *   S9.  Up to `#contested`, others may publish the same records: predecessors what was restored, late packets of a
  *        broken connection what was sent on it. Behind that, no message can be stored when one before it was refused:
  *        if one was, a stranger holds the refused one's place, and that is a failure which names the record.
@@ -76,6 +77,8 @@ export interface Transaction {
 export interface Base {
   readonly sequence: number
   readonly published: Position | undefined
+  /** Where our last message was, as far as that is known. */
+  readonly own?: number | undefined
 }
 
 /** What an output stores with a checkpoint, by reference. */
@@ -159,6 +162,8 @@ export interface OutputOptions extends OutputIdentity {
   readonly mode: 'transactional' | 'direct'
   /** The stream captures our subject and no other, and nobody else writes there (S4). When in doubt: false. */
   readonly exclusive: boolean
+  /** People take single messages out once they have dealt with them: an empty subject is no loss. */
+  readonly mayBeCleared?: boolean
   readonly limits?: Partial<OutputLimits>
 }
 
@@ -380,6 +385,7 @@ export class TransactionalOutput {
   #directIndex = 0
 
   #baseSequence: number
+  #own: number | undefined
   /** What the next message must follow; undefined when only the next ack can tell. */
   #expected: number | undefined
   #inFlight: Sent[] = []
@@ -403,6 +409,7 @@ export class TransactionalOutput {
     this.#completed = restoredEpoch
     this.#contested = { epoch: restoredEpoch, index: Number.POSITIVE_INFINITY }
     this.#baseSequence = snapshot.base.sequence
+    this.#own = snapshot.base.own
     this.#chain.published = snapshot.base.published
     let last: Epoch = 0
     for (const { epoch, firstIndex, records } of snapshot.transactions) {
@@ -472,7 +479,11 @@ export class TransactionalOutput {
 
   /** What belongs into the checkpoint of the epoch prepared last: taken in the same turn as `prepare`. */
   snapshot(): OutputSnapshot {
-    const base = { sequence: this.#baseSequence, published: this.#chain.published }
+    const base = {
+      sequence: this.#baseSequence,
+      published: this.#chain.published,
+      own: this.#own,
+    }
     return { base, transactions: this.#chain.unpublished() }
   }
 
@@ -571,11 +582,13 @@ export class TransactionalOutput {
   #foundEmpty(firstSequence: number, lastSequence: number): void {
     const base = this.#baseSequence
     // Retention and purges leave a stream its last sequence; a server that lost its tail does not.
-    if (lastSequence < base && this.#chain.published !== undefined) {
+    const { mayBeCleared = false } = this.#options
+    const isCutOff = lastSequence < base || (!mayBeCleared && firstSequence <= (this.#own ?? 0))
+    if (isCutOff && this.#chain.published !== undefined) {
       const known = `${show(this.#chain.published)} was published up to ${base}`
       this.#fail(
         'lost',
-        `the stream lost stored messages: it ends at ${lastSequence}, and ${known}`,
+        `the stream lost stored messages: the subject is empty, its stream holds ${firstSequence}..${lastSequence}, and ${known}`,
         {
           next: 'Bring the lost messages back, or start a new job on another subject.',
         },
@@ -618,7 +631,12 @@ export class TransactionalOutput {
     if (this.#isNewer(ours)) {
       this.#phase = { type: 'closed' }
       this.#effects.push({ type: 'fenced', generation: ours.generation, sequence })
-    } else if (!this.#isOnChain(ours) || this.#reach(ours)) this.#goOn(last, last)
+      return
+    }
+    const isOnChain = this.#isOnChain(ours)
+    if (isOnChain && !this.#reach(ours)) return
+    if (isOnChain) this.#own = sequence
+    this.#goOn(last, last)
   }
 
   /** Takes everything up to `at` as published, whoever did it. False, and failed: that contradicts what we know. */
@@ -729,6 +747,7 @@ export class TransactionalOutput {
       this.#inFlightBytes -= first.bytes
       this.#chain.advance()
       this.#baseSequence = sequence
+      this.#own = sequence
       this.#attempts = 0
       const isHeld = first.expected === 0 || sequence === first.expected + 1
       if (isHeld) this.#window.held()

@@ -19,8 +19,8 @@
  *   IO5. A snapshot holds, by reference, the records that were not known to be published; no replay brings them
  *        again. Restored, they are published before anything new is (`recovered`).
  *   IO6. A message of a newer generation means that this output is a zombie: it never publishes again.
- *   IO7. A stream that ends below what was published there has lost it, and stops the job; so does one that can no
- *        longer tell what was published since the base (S8).
+ *   IO7. A stream that has lost what was published there stops the job; so does one that can no longer tell what was
+ *        published since the base (S8).
  *   IO8. Nothing is published before the job has completed a checkpoint: without one it may begin elsewhere when it
  *        is restarted (a source that starts at what is new, a stream that has forgotten its beginning).
  *   IO9. Retries are bounded, with growing delays; without progress they end in `failed` (S11).
@@ -47,7 +47,12 @@ import type { Epoch, Generation } from './ids.js'
 /** What an idempotent output stores with a checkpoint, by reference. */
 export interface IdempotentSnapshot {
   /** Our messages with a sequence up to `sequence` are those below number `published`. */
-  readonly base: { readonly sequence: number; readonly published: number }
+  readonly base: {
+    readonly sequence: number
+    readonly published: number
+    /** Where our last message was, as far as that is known. */
+    readonly own?: number | undefined
+  }
   /** The number of the next record that comes. While a replay has not caught up, `published` is above it. */
   readonly next: number
   /** Our messages with a sequence up to this have numbers below `next`. */
@@ -191,6 +196,7 @@ export class IdempotentOutput {
   #published: number
   #sent: number
   #baseSequence: number
+  #own: number | undefined
   /** As a snapshot has it. */
   #since: number
   /** How far the chain had come when an epoch was closed; the first one is the newest that is committed. */
@@ -231,6 +237,7 @@ export class IdempotentOutput {
     this.#published = base.published
     this.#sent = base.published
     this.#baseSequence = base.sequence
+    this.#own = base.own
     this.#since = since
     const isWhole = records.length === Math.max(0, next - base.published)
     invariant(isWhole, 'IO5', `${records.length} records from ${base.published} to ${next}`)
@@ -319,7 +326,11 @@ export class IdempotentOutput {
 
   /** What belongs into the checkpoint of the epoch prepared last: taken in the same turn as `prepare`. */
   snapshot(): IdempotentSnapshot {
-    const base = { sequence: this.#baseSequence, published: this.#published }
+    const base = {
+      sequence: this.#baseSequence,
+      published: this.#published,
+      own: this.#own,
+    }
     return { base, next: this.#next, since: this.#since, records: this.#queue.content() }
   }
 
@@ -408,8 +419,9 @@ export class IdempotentOutput {
 
   #foundEmpty(firstSequence: number, lastSequence: number): void {
     const base = this.#baseSequence
-    if (lastSequence < base && this.#published > 0) {
-      this.#failLost(`it ends at ${lastSequence}`)
+    const isCutOff = lastSequence < base || firstSequence <= (this.#own ?? 0)
+    if (isCutOff && this.#published > 0) {
+      this.#failLost(`the subject is empty, its stream holds ${firstSequence}..${lastSequence}`)
       return
     }
     const isProven = lastSequence === base || (lastSequence > base && firstSequence <= base + 1)
@@ -434,6 +446,7 @@ export class IdempotentOutput {
       return
     }
     if (this.#isFencedBy(ours, sequence)) return
+    this.#own = sequence
     const isKnown = this.#published <= this.#next || this.#ahead.size > 0
     if (ours.index + 1 === this.#published && isKnown) this.#goOn(sequence, sequence)
     else if (ours.index + 1 < this.#published) this.#failLost(`the last one there is ${ours.index}`)
@@ -544,6 +557,7 @@ export class IdempotentOutput {
       this.#published = first.number + 1
       this.#queue.dropBelow(this.#published)
       this.#baseSequence = sequence
+      this.#own = sequence
       this.#caughtUp()
       this.#attempts = 0
       if (first.expected === 0 || sequence === first.expected + 1) this.#window.held()
@@ -633,7 +647,7 @@ export class IdempotentOutput {
   #failChanged(number: number): void {
     const fact = `record ${number} has other content than what was published under that number before the restart`
     this.#fail('corrupt', `the job does not replay to the same records: ${fact}`, {
-      next: "Make every actor before this sink depend on its records and its state only (no clock, no random numbers, no calls); or give the sink delivery: 'transactional'.",
+      next: "Make every actor before this sink depend on its records and its state only (no clock, no random numbers, no calls); or give the sink delivery: 'transactional'. If a source's stream was written anew, start afresh.",
     })
   }
 

@@ -7,6 +7,7 @@ import { checkpointOverhead } from './checkpoint-overhead.js'
 import { checkpointScale } from './checkpoint-scale.js'
 import { codecs } from './codecs.js'
 import { keyedExchange } from './keyed-exchange.js'
+import { latency } from './latency.js'
 import { memoryPerKey } from './memory-per-key.js'
 import { recovery } from './recovery.js'
 import { sourcePerMessage } from './source-per-message.js'
@@ -20,5 +21,6 @@ export const suite: readonly Bench[] = [
   checkpointScale,
   barrierPause,
   recovery,
+  latency,
   memoryPerKey,
 ]

@@ -457,6 +457,24 @@ test('S8: a stream that ends below what this output has published there has lost
   }
 })
 
+test('S8: so has a stream that went on since, where it still holds what is older than our last message', t => {
+  for (const [firstSequence, mayBeCleared] of [
+    [11, false],
+    [12, false],
+    [11, true],
+  ] as const) {
+    const output = begin({ exclusive: false, mayBeCleared })
+    prepare(output, 1, 'a', 'b')
+    output.completed(1)
+    ack(output, 0, 11)
+    output.outcome(1, refused, 0)
+    output.takeEffects()
+    output.lastRead({ type: 'empty', firstSequence, lastSequence: 30 }, 0)
+    const isLost = firstSequence === 11 && !mayBeCleared
+    t.deepEqual(effectsOf(output), [isLost ? 'failed lost' : 'b 1/1 >0'])
+  }
+})
+
 test('S8: a stranger alone on the subject proves nothing was published only if all since the base is there', t => {
   for (const firstSequence of [11, 12]) {
     const output = restore()
@@ -523,7 +541,7 @@ test('S10: a snapshot holds by reference what was not published, and later publi
     [1, 1, 'b'],
     [2, 0, 'c'],
   ])
-  t.deepEqual(snapshot.base, { sequence: 11, published: { epoch: 1, index: 0 } })
+  t.deepEqual(snapshot.base, { sequence: 11, published: { epoch: 1, index: 0 }, own: 11 })
   t.is(output.snapshot().transactions[0]?.records, snapshot.transactions[1]?.records)
 })
 

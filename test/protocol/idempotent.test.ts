@@ -288,6 +288,9 @@ test('IO7: a stream that ends below what was published there has lost it', t => 
   const empty = restore()
   empty.lastRead({ type: 'empty', firstSequence: 1, lastSequence: 9 }, 0)
   t.regex(errorOf(empty), /lost stored messages/)
+  const gone = restore({ ...snapshot, base: { ...snapshot.base, own: 9 } })
+  gone.lastRead({ type: 'empty', firstSequence: 4, lastSequence: 30 }, 0)
+  t.regex(errorOf(gone), /lost stored messages: the subject is empty, its stream holds 4..30/)
 })
 
 test('IO7: an empty subject proves that nothing was published only if its stream kept all since the base', t => {

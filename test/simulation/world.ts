@@ -46,7 +46,7 @@ const producerRetryMs = 10
 const livenessMs = 25_000
 /** What a job says that found out that something is gone which was promised to be kept. */
 const namesLoss =
-  /lost|gone back|is gone|was made again|ends at|begins at|holds another|later epoch|does not know|is not there/
+  /lost|gone back|is gone|was made again|ends at|begins at|holds another|later epoch|does not know|is not there|does not replay/
 /** Of looks at the clock; longer than a turn of encoding, so that a snapshot takes several. */
 const interruptionShare = 0.02
 const interruptionMs = 5

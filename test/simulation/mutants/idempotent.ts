@@ -17,18 +17,21 @@ export const idempotentMutants: readonly Mutant[] = [
     name: 'a snapshot forgets the records that are on their way',
     rules: ['IO5'],
     file,
-    find: `    const base = { sequence: this.#baseSequence, published: this.#published }
+    find: `      published: this.#published,
+      own: this.#own,
+    }
     return { base, next: this.#next, since: this.#since, records: this.#queue.content() }`,
-    replace: `    const published = Math.max(this.#published, this.#next)
-    const base = { sequence: this.#baseSequence, published }
+    replace: `      published: Math.max(this.#published, this.#next),
+      own: this.#own,
+    }
     return { base, next: this.#next, since: this.#since, records: [] }`,
   },
   {
     name: 'a stream that has lost all that was published at once is gone on with',
     rules: ['IO7'],
     file,
-    find: `    if (lastSequence < base && this.#published > 0) {`,
-    replace: `    if (lastSequence < 0 && this.#published > 0) {`,
+    find: `    if (isCutOff && this.#published > 0) {`,
+    replace: `    if (isCutOff && lastSequence < 0 && this.#published > 0) {`,
     also: [
       {
         file,

@@ -17,8 +17,8 @@ export const outputMutants: readonly Mutant[] = [
     name: 'a stream that has lost all of an output is gone on with',
     rules: ['S8'],
     file,
-    find: `    if (lastSequence < base && this.#chain.published !== undefined) {`,
-    replace: `    if (lastSequence < 0 && this.#chain.published !== undefined) {`,
+    find: `    if (isCutOff && this.#chain.published !== undefined) {`,
+    replace: `    if (isCutOff && lastSequence < 0 && this.#chain.published !== undefined) {`,
     also: [
       {
         file,
@@ -26,6 +26,13 @@ export const outputMutants: readonly Mutant[] = [
         replace: `    const isProven = lastSequence <= base || (`,
       },
     ],
+  },
+  {
+    name: 'a shared stream that has lost an output and gone on is gone on with',
+    rules: ['S8'],
+    file,
+    find: `(!mayBeCleared && firstSequence <= (this.#own ?? 0))`,
+    replace: `(!mayBeCleared && firstSequence < 0)`,
   },
   {
     name: 'records are published when their barrier has come',
@@ -102,8 +109,9 @@ export const outputMutants: readonly Mutant[] = [
     name: 'what is published already is published again after a restore',
     rules: ['S2'],
     file,
-    find: `    } else if (!this.#isOnChain(ours) || this.#reach(ours)) this.#goOn(last, last)`,
-    replace: `    } else this.#goOn(last, last)`,
+    find: `    if (isOnChain && !this.#reach(ours)) return
+    if (isOnChain)`,
+    replace: `    if (isOnChain)`,
   },
   {
     name: "the subject's last message is taken for the one before it",
