@@ -123,6 +123,7 @@ export const runWorker = async (options: {
   readonly slots: number
   readonly only: readonly SubtaskId[]
   readonly freeze: boolean
+  readonly twice: boolean
   /** Started by a supervisor, which has looked at the folders before. */
   readonly isSupervised: boolean
   readonly trouble: Trouble

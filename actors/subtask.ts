@@ -18,6 +18,7 @@ import {
   UserCodeError,
 } from '../lib/operators/chain.js'
 import { CheckpointListeners } from '../lib/operators/listeners.js'
+import { UnlikeItself } from '../lib/operators/twice.js'
 import type { ControlBus } from '../lib/ports/control-bus.js'
 import type { EventLog } from '../lib/ports/event-log.js'
 import type { SnapshotStore } from '../lib/ports/job-store.js'
@@ -110,6 +111,8 @@ export interface SubtaskOptions {
   readonly restore: Manifest | undefined
   /** Freezes state values, so that a function that changes one fails at once. */
   readonly freeze: boolean
+  /** Actors handle each record twice, and must do the same both times. */
+  readonly twice?: boolean
   readonly ports: SubtaskPorts
   /** What was written here and is still here, to be restored before the store is asked. */
   readonly copies?: Copies | undefined
@@ -240,7 +243,7 @@ export class SubtaskActor {
       for (const output of this.outputs.values()) output.start()
       this.settleRestore()
     } catch (thrown) {
-      this.fail(errorOf(thrown), false)
+      this.fail(errorOf(thrown), isUnlike(thrown))
     }
   }
 
@@ -445,7 +448,7 @@ export class SubtaskActor {
   }
 
   private compile(): ChainProgram {
-    const { plan } = this.options
+    const { plan, ports } = this.options
     return compileChain(this.chain, plan.graph, this.subtask.index, {
       edges: member =>
         this.chain.outputs
@@ -457,6 +460,7 @@ export class SubtaskActor {
       onSkipped: () => {
         this.skipped += 1
       },
+      same: this.options.twice === true ? sameBy(ports.codec) : undefined,
     })
   }
 
@@ -626,7 +630,7 @@ export class SubtaskActor {
       if (outcome === 'yield') this.again()
       else this.armLinger()
     } catch (thrown) {
-      this.fail(errorOf(thrown), false)
+      this.fail(errorOf(thrown), isUnlike(thrown))
     } finally {
       this.driving = false
     }
@@ -790,7 +794,7 @@ export class SubtaskActor {
         }
         this.options.onChange()
       })
-      .catch((thrown: unknown) => this.fail(errorOf(thrown), false))
+      .catch((thrown: unknown) => this.fail(errorOf(thrown), isUnlike(thrown)))
       .finally(() => {
         release()
         letGo()
@@ -903,7 +907,7 @@ export class SubtaskActor {
     try {
       action()
     } catch (thrown) {
-      this.fail(errorOf(thrown), false)
+      this.fail(errorOf(thrown), isUnlike(thrown))
     }
   }
 
@@ -928,6 +932,15 @@ const placeOf = (places: ReadonlySet<RestorePlace>): SubtaskState['restoredFrom'
 /** Where one part of a chain was read. */
 type RestorePlace = CopyPlace | 'store' | 'manifest'
 
+/** Equal as a checkpoint would hold them. */
+const sameBy =
+  ({ serialize }: RecordCodec) =>
+  (a: unknown, b: unknown): boolean => {
+    const [one, other] = [serialize(a), serialize(b)]
+    if (E.isLeft(one) || E.isLeft(other)) return E.isLeft(one) && E.isLeft(other)
+    return Buffer.compare(one.right, other.right) === 0
+  }
+
 /** What a vertex may have in a snapshot. */
 const sectionsOf = (vertex: Vertex): readonly ExpectedSection[] => {
   if (vertex.type !== 'operator') {
@@ -944,6 +957,10 @@ const isFinal = (error: StreamError): boolean =>
   error.type === 'corrupt' ||
   error.type === 'conflict' ||
   error.type === 'invalid'
+
+/** What a check has found out, no restart mends. */
+const isUnlike = (thrown: unknown): boolean =>
+  thrown instanceof UserCodeError && thrown.cause instanceof UnlikeItself
 
 const errorOf = (thrown: unknown): StreamError => {
   if (thrown instanceof SluiceError) return thrown.error

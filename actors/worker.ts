@@ -29,6 +29,7 @@ export interface WorkerOptions {
   /** Subtasks that this worker is reserved for; empty: any, as many as it has slots. */
   readonly only: readonly SubtaskId[]
   readonly freeze: boolean
+  readonly twice?: boolean
   readonly ports: SubtaskPorts
   /** Where copies of snapshots outlive this process. Default: nowhere. */
   readonly folders?: CopyFolders | undefined
@@ -130,7 +131,7 @@ export class WorkerActor {
     subtasks,
     restore,
   }: Extract<WorkerAction, { type: 'deploy' }>): void {
-    const { plan, freeze, ports } = this.options
+    const { plan, freeze, twice = false, ports } = this.options
     const { copies } = this
     copies?.begin(jobId, generation, subtasks, restore)
     this.subtasks = subtasks.map(
@@ -142,6 +143,7 @@ export class WorkerActor {
           generation,
           restore,
           freeze,
+          twice,
           ports,
           copies,
           onChange: () => this.changed(),

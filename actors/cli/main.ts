@@ -11,12 +11,13 @@ import { configCommand } from './config.js'
 import { type Beginning, devCommand, upCommand } from './jobs.js'
 import { makePrinter, type Printer } from './output.js'
 import { cancelCommand, checkpointCommand, statusCommand } from './questions.js'
-import { coordinatorCommand, workerCommand } from './roles.js'
+import { coordinatorCommand, twiceVariable, workerCommand } from './roles.js'
 
 interface Common {
   readonly json?: boolean
   readonly verbose?: boolean
   readonly config?: string
+  readonly twice?: boolean
 }
 interface Addresses {
   readonly nats: string
@@ -81,11 +82,17 @@ const command = (name: string, description: string): Command =>
     .option('--verbose', 'say more')
     .addOption(new Option('--config <file>', 'configuration file').env(configVariable))
 
+const runTwice = new Option(
+  '--twice',
+  'for tests: have actors handle each record twice, and stop at the first that does not do the same',
+)
+
 /** Where servers are that neither the command line nor the environment names. */
 const useConfiguredServers = async (command: Command): Promise<void> => {
   const options = command.opts<Common>()
   // For all that this process starts, too.
   if (options.config !== undefined) process.env[configVariable] = options.config
+  if (options.twice === true) process.env[twiceVariable] = '1'
   // Whoever started this process has decided already.
   if (process.send !== undefined) return
   const open = command.options.filter(option => {
@@ -122,6 +129,7 @@ command('dev <job>', 'run a job on embedded servers, one process per subtask')
   .option('--data <folder>', 'keep the servers in this folder instead of a temporary one')
   .addOption(fresh)
   .addOption(from)
+  .addOption(runTwice)
   .action((job: string, options: Common & Begin & { readonly data?: string }) =>
     exit(devCommand(job, { data: options.data, ...beginningOf(options) }, printerOf(options))),
   )
@@ -131,6 +139,7 @@ command('up <job>', 'run a job on given servers, one process per subtask')
   .addOption(store)
   .addOption(fresh)
   .addOption(from)
+  .addOption(runTwice)
   .action((job: string, options: Common & Given & Begin) =>
     exit(
       upCommand(job, { servers: serversOf(options), ...beginningOf(options) }, printerOf(options)),
@@ -155,6 +164,7 @@ command('coordinator <job>', "run a job's coordinator in this process")
 command('worker <job>', 'run subtasks of a job in this process')
   .addOption(nats)
   .addOption(store)
+  .addOption(runTwice)
   .option('--slots <n>', 'how many subtasks it takes', wholeNumber, 1)
   .option('--only <subtasks>', 'take these subtasks and no others, like delays/1,delays/2')
   .action(

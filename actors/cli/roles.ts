@@ -38,6 +38,9 @@ const reportError = (printer: Printer, error: StreamError): number => {
   return isHopeless(error) ? exitCodes.invalid : exitCodes.failed
 }
 
+/** Set to 1: actors handle each record twice (`--twice`), in all processes of the job. */
+export const twiceVariable = 'SLUICE_RUN_TWICE'
+
 /** Whether a person has to do something before another try makes sense. */
 const isHopeless = ({ type }: StreamError): boolean =>
   type === 'invalid' ||
@@ -170,6 +173,7 @@ export const workerCommand = async (
     plan: plan.right,
     worker: process.env.SLUICE_WORKER ?? `worker-${randomUUID().slice(0, 8)}`,
     freeze: process.env.NODE_ENV !== 'production',
+    twice: process.env[twiceVariable] === '1',
     isSupervised: process.send !== undefined,
     trouble: text => report(printer, { type: 'trouble', text }),
   })

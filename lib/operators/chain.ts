@@ -17,6 +17,7 @@ import type { Context, KeyedState } from '../job/contracts.js'
 import type { AnyActor, JobGraph, Vertex, When } from '../job/graph.js'
 import type { Chain } from '../job/plan.js'
 import type { Key, KeyGroup } from '../protocol/ids.js'
+import { type Same, twice, UnlikeItself } from './twice.js'
 
 /** Takes one record. */
 export type Collector = (record: unknown) => void
@@ -55,6 +56,8 @@ export interface ChainOutputs {
   readonly state: (vertex: string) => StateDriver | undefined
   readonly onDeadLetter: (operator: string, record: unknown, reason: string) => void
   readonly onSkipped: (operator: string, reason: string) => void
+  /** Set in tests: every actor handles each record twice, and must do the same. */
+  readonly same?: Same | undefined
 }
 
 /** A compiled chain. */
@@ -137,9 +140,12 @@ const compileMember = (
   if (vertex === undefined || vertex.type === 'source') return { receive: emit }
   if (vertex.type === 'sink') return { receive: outputs.sink(vertex.id) }
   const state = outputs.state(vertex.id)
-  return vertex.actor.onError === 'fail'
-    ? failing(vertex.id, vertex.actor, subtask, emit, state, fate)
-    : lenient(vertex.id, vertex.actor, subtask, emit, state, outputs)
+  const { id } = vertex
+  const { same } = outputs
+  const actor = same === undefined ? vertex.actor : twice(id, vertex.actor, state, same)
+  return actor.onError === 'fail'
+    ? failing(id, actor, subtask, emit, state, fate)
+    : lenient(id, actor, subtask, emit, state, outputs)
 }
 
 interface MutableContext {
@@ -271,6 +277,7 @@ const lenient = (
         for (const out of held) emit(out)
         return
       }
+      if (failure.thrown instanceof UnlikeItself) throw new UserCodeError(operator, failure.thrown)
       const reason = messageOf(failure.thrown)
       if (actor.onError === 'skip') outputs.onSkipped(operator, reason)
       else outputs.onDeadLetter(operator, record, reason)

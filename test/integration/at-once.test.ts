@@ -76,3 +76,28 @@ test.serial(
     t.is((await messagesOf(nats, settings.OUT)).length, 200)
   },
 )
+
+test.serial('with --twice such a job is stopped at its first record, before any crash', async t => {
+  const servers = await sharedServers()
+  const nats = await openNats(t, servers.natsUrl)
+  const settings = settingsOf('twice')
+  await streamOf(nats, settings.IN, numbers(10))
+  const job = jobFile('wavering')
+  const up = startCli(t, ['up', job, '--twice', '--json'], { servers, settings })
+  const { code, stdout } = await exitOf(up)
+  t.not(code, 0)
+  t.regex(stdout, /'waver' does not do the same twice: .* emitted .* in the place of/)
+  t.is(notesOf(up, 'generation-begun').length, 1)
+  t.is((await messagesOf(nats, settings.OUT)).length, 0)
+})
+
+test.serial('with --twice a deterministic job puts out what it puts out without', async t => {
+  const servers = await sharedServers()
+  const nats = await openNats(t, servers.natsUrl)
+  const records = numbers(300)
+  const settings = { ...settingsOf('sober'), END: records.length }
+  await streamOf(nats, settings.IN, records)
+  const up = startCli(t, ['up', jobFile('counts'), '--twice', '--json'], { servers, settings })
+  t.is((await exitOf(up)).code, 0)
+  await assertCounted(t, nats, settings.OUT, records)
+})
