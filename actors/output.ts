@@ -468,11 +468,18 @@ export class Output {
         reader.close()
         resolve(result)
       }
-      const tooSlow = `scanning '${subject}' from ${after} to ${until} took too long`
-      const cancel = scheduler.after(scanTimeoutMs, () =>
-        end(E.left(streamError('timed-out', tooSlow))),
-      )
+      let at = after
+      let before = Number.NaN
+      // What was to come last may be gone by now.
+      const watch = (): void => {
+        const standsStill = `reading '${subject}' from ${after} to ${until} stands still at ${at}`
+        if (at === before) end(E.left(streamError('timed-out', standsStill)))
+        else cancel = scheduler.after(standstillMs, watch)
+        before = at
+      }
+      let cancel = scheduler.after(standstillMs, watch)
       const onMessage = (message: LogMessage): void => {
+        at = message.sequence
         const ours = stampOf(message.headers, identity)
         if (ours !== undefined && message.sequence <= until) onOurs(ours, message)
         if (message.sequence >= until) end(E.right(undefined))
@@ -491,4 +498,5 @@ export class Output {
   }
 }
 
-const scanTimeoutMs = 30_000
+/** Two of them without a message are too long. */
+const standstillMs = 3_000

@@ -12,7 +12,7 @@ import type { PublishOutcome } from '../../lib/ports/event-log.js'
 import { neededParts } from '../../lib/protocol/manifest.js'
 import { exponentialDelay } from '../../lib/protocol/retry.js'
 import { MemoryDisk } from '../support/memory-disk.js'
-import { type Connection, JobWorld } from '../support/memory-job.js'
+import { type Connection, coordinatorRole, JobWorld } from '../support/memory-job.js'
 import type { MemoryProcess } from '../support/memory-time.js'
 import type { Fault as WireFault } from '../support/memory-wire.js'
 import type { Prng } from '../support/prng.js'
@@ -47,6 +47,9 @@ const livenessMs = 25_000
 /** What a job says that found out that something is gone which was promised to be kept. */
 const namesLoss =
   /lost|gone back|is gone|was made again|ends at|begins at|holds another|later epoch|does not know|is not there|does not replay/
+/** Longer than a lease, and than any sleep. */
+const fencedWithinMs = 12_000
+const fencedStepMs = 250
 /** Of looks at the clock; longer than a turn of encoding, so that a snapshot takes several. */
 const interruptionShare = 0.02
 const interruptionMs = 5
@@ -200,6 +203,18 @@ export class SimWorld {
     return keys
   }
 
+  /** One that slept through the job's end finds out that it owns nothing, and takes back what it made. */
+  async #letCoordinatorsGo(): Promise<void> {
+    const { time, processes } = this.job
+    const until = time.now + fencedWithinMs
+    const last = processes.get(coordinatorRole)
+    const isLeft = (): boolean =>
+      [...this.#all].some(
+        one => one !== last && one.alive && one.name.startsWith(`${coordinatorRole}-`),
+      )
+    while (isLeft() && time.now < until) await time.pass(fencedStepMs)
+  }
+
   async #judge(): Promise<void> {
     const { job, observer } = this
     if (observer.violations.length > 0) return
@@ -211,6 +226,7 @@ export class SimWorld {
       return
     }
     observer.checkComplete()
+    await this.#letCoordinatorsGo()
     // What is left of the processes is ended by whoever started them.
     for (const process of this.#all) process.kill()
     const ttlMs = 3_600_000
