@@ -1,9 +1,12 @@
 /** Retention × end of a job, cell by cell, on real processes; once for every place that keeps parts. */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import type { Redis } from 'ioredis'
 import { leaseKey, manifestKey, metaKey } from '../../lib/adapters/redis/keys.js'
 import type { Manifest } from '../../lib/protocol/manifest.js'
 import { endedTtlMs, failedTtlMs } from '../../lib/protocol/retention.js'
+import { newFolder } from '../adapters/fs/folder.js'
 import { type Addresses, type Cli, exitOf, runCli, startCli, untilNoted } from '../support/cli.js'
 import { jobFile, openRedis, uniqueName } from '../support/jobs.js'
 import { sharedServers } from '../support/servers.js'
@@ -109,12 +112,13 @@ const runUntilEnd = async (
   end: End,
   settings: Settings,
 ): Promise<void> => {
-  const count = end === 'finished' ? 3_000 : 1e9
-  const more = { ...settings, COUNT: count, DELAY_MS: 1 }
+  const endFile = join(await newFolder(t), 'end')
+  const more = { ...settings, COUNT: 1e9, DELAY_MS: 1, END_FILE: endFile }
   const up = startCli(t, ['up', jobFile('bulk'), '--json'], { servers, settings: more })
   await untilNoted(up, 'checkpoint-completed', numRetained + 1)
   switch (end) {
     case 'finished':
+      await writeFile(endFile, '')
       t.is((await exitOf(up)).code, 0)
       return
     case 'canceled':
