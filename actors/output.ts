@@ -50,6 +50,8 @@ export interface OpenOutput {
   readonly mode: 'transactional' | 'idempotent' | 'direct'
   /** People take single messages out once they have dealt with them. */
   readonly mayBeCleared: boolean
+  /** With more than that waiting to be published, the subtask fails. */
+  readonly pendingBytesMax: number
   readonly restored:
     | {
         readonly epoch: Epoch
@@ -72,10 +74,11 @@ export interface OutputHost {
 
 /** Finds or makes the output's stream and checks that exactly-once is possible on it. */
 export const openOutput = async (
-  options: OpenOutput,
+  wanted: OpenOutput,
   ports: OutputPorts,
   host: OutputHost,
 ): Promise<E.Either<StreamError, Output>> => {
+  const options = withPredecessors(wanted)
   const stream = await findStream(options, ports.log)
   if (E.isLeft(stream)) return stream
   const exclusive = isExclusive(stream.right, options.subject)
@@ -87,16 +90,40 @@ export const openOutput = async (
   return E.right(new Output(options, stream.right.name, machine.right, ports, host))
 }
 
+/**
+ * The output as one that another job has begun, if that job's records are on the subject and have not all
+ * come again yet: a checkpoint of our own names it then.
+ */
+const withPredecessors = (options: OpenOutput): OpenOutput => {
+  const { identity, restored, subject } = options
+  const meta = Chained.decode(restored?.prepared[0]?.meta)
+  if (restored === undefined || E.isLeft(meta) || meta.right.subject !== subject) return options
+  const { jobs = [] } = meta.right
+  if (jobs.length === 0) return options
+  const before = { epoch: restored.epoch, jobs: [...(identity.before?.jobs ?? []), ...jobs] }
+  return { ...options, identity: { ...identity, before } }
+}
+
 /** What decides, and how its snapshot is kept. */
 type Machine =
   | { readonly kind: 'transactional'; readonly of: TransactionalOutput }
   | { readonly kind: 'idempotent'; readonly of: IdempotentOutput }
+
+/** The checkpoint is one of a sink that published in another way. */
+const otherDelivery = (id: string, is: string, was: string): StreamError =>
+  streamError(
+    'conflict',
+    `sink '${id}' has delivery '${is}' now; the checkpoint holds output of one with delivery '${was}'`,
+    { next: `Give the sink delivery: '${was}' again; or add a sink with another id.` },
+  )
 
 const transactionalOf = (
   { restored: kept, subject, ...options }: OpenOutput,
   exclusive: boolean,
   mode: 'transactional' | 'direct',
 ): E.Either<StreamError, Machine> => {
+  if (E.isRight(Chained.decode(kept?.prepared[0]?.meta)))
+    return E.left(otherDelivery(options.id, 'transactional', 'idempotent'))
   const restored = kept === undefined ? E.right(undefined) : decodePrepared(kept, subject)
   if (E.isLeft(restored)) return restored
   const { generation, identity } = options
@@ -110,7 +137,7 @@ const transactionalOf = (
 }
 
 const idempotentOf = (
-  { restored: kept, subject, generation, identity }: OpenOutput,
+  { id, restored: kept, subject, generation, identity }: OpenOutput,
   exclusive: boolean,
 ): E.Either<StreamError, Machine> => {
   const options = { ...identity, generation, subject, exclusive, checksum: crc32 }
@@ -118,6 +145,8 @@ const idempotentOf = (
   // An output that the job did not have when the checkpoint was taken starts with nothing.
   if (kept === undefined || head === undefined)
     return E.right({ kind: 'idempotent', of: IdempotentOutput.start(options) })
+  if (E.isRight(Base.decode(head.meta)))
+    return E.left(otherDelivery(id, 'idempotent', 'transactional'))
   const meta = Chained.decode(head.meta)
   if (E.isLeft(meta))
     return E.left(streamError('corrupt', "a snapshot's published output has no numbers"))
@@ -188,12 +217,18 @@ const Chained = t.type({
     since: t.number,
   }),
   subject: t.string,
+  /** The jobs that have published what is still to come again. */
+  jobs: t.union([t.undefined, t.readonlyArray(t.string)]),
 })
 
 const encodeChained = (
   { records, ...chained }: IdempotentSnapshot,
-  subject: string,
-): readonly PreparedOutput[] => [{ epoch: 0, records, meta: { chained, subject } }]
+  { subject, identity }: OpenOutput,
+): readonly PreparedOutput[] => {
+  const isCaughtUp = chained.next >= chained.base.published
+  const jobs = isCaughtUp ? undefined : identity.before?.jobs
+  return [{ epoch: 0, records, meta: { chained, subject, jobs } }]
+}
 
 /** A snapshot holds the base as an entry of epoch 0, which no transaction has. */
 const encodePrepared = (
@@ -243,9 +278,8 @@ const decodePrepared = (
   })
 }
 
-/** Bytes that wait to be published at once, above which the subtask is to wait, and below which to go on. */
-const fullBytes = 4 * 1024 * 1024
-const roomBytes = 1024 * 1024
+/** Bytes that wait to be published at once, above which the subtask is to wait, however many are allowed. */
+const fullBytesMax = 4 * 1024 * 1024
 
 /** One output at work. */
 export class Output {
@@ -254,6 +288,9 @@ export class Output {
   private disposed = false
   private performing = false
   private full = false
+  /** Above the first the subtask is to wait, below the second to go on. */
+  private readonly fullBytes: number
+  private readonly roomBytes: number
 
   constructor(
     private readonly options: OpenOutput,
@@ -263,6 +300,8 @@ export class Output {
     private readonly host: OutputHost,
   ) {
     this.id = options.id
+    this.fullBytes = Math.min(fullBytesMax, options.pendingBytesMax / 2)
+    this.roomBytes = this.fullBytes / 4
   }
 
   /** Begins to find out what is published already, and publishes the rest of what was restored. */
@@ -289,17 +328,20 @@ export class Output {
     if (this.options.mode !== 'transactional') this.perform()
   }
 
-  /** Closes the epoch; nothing to do without checkpoints. */
-  prepare(epoch: Epoch): void {
-    if (this.options.mode !== 'direct') this.machine.of.prepare(epoch)
+  /** Closes the epoch, and if it is `final` the output; nothing to do without checkpoints. */
+  prepare(epoch: Epoch, final: boolean): void {
+    const { machine } = this
+    if (machine.kind === 'idempotent') {
+      machine.of.prepare(epoch, final)
+      this.perform()
+    } else if (this.options.mode !== 'direct') machine.of.prepare(epoch)
   }
 
   snapshot(): readonly PreparedOutput[] {
     const { machine } = this
-    const { subject } = this.options
     return machine.kind === 'transactional'
-      ? encodePrepared(machine.of.snapshot(), subject)
-      : encodeChained(machine.of.snapshot(), subject)
+      ? encodePrepared(machine.of.snapshot(), this.options.subject)
+      : encodeChained(machine.of.snapshot(), this.options)
   }
 
   completed(epoch: Epoch): void {
@@ -335,7 +377,7 @@ export class Output {
     const { machine } = this
     // What waits for a barrier must not hold it up.
     if (machine.kind === 'idempotent' && machine.of.isHeld) return
-    const full = this.pendingBytes > (this.full ? roomBytes : fullBytes)
+    const full = this.pendingBytes > (this.full ? this.roomBytes : this.fullBytes)
     if (full === this.full || this.disposed) return
     this.full = full
     this.host.onFull(full)

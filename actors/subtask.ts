@@ -736,7 +736,8 @@ export class SubtaskActor {
     const { scheduler } = this.options.ports
     const startedAt = scheduler.now()
     for (const out of this.outs.values()) out.barrier(epoch, final, triggeredAt)
-    for (const output of this.outputs.values()) output.prepare(epoch)
+    for (const output of this.outputs.values()) output.prepare(epoch, final)
+    if (this.disposed) return // One has failed by it.
     this.loop?.begin(epoch)
     const captured: CapturedState<unknown>[] = []
     const base = this.takeBase(epoch)

@@ -28,7 +28,13 @@ export const wantedOutputs = (of: {
   const { plan, chain, subtask, generation, jobId, origin } = of
   const { index } = subtask
   const mode = plan.graph.checkpoint === undefined ? 'direct' : 'transactional'
-  const common = { generation, mode, mayBeCleared: false, restored: undefined } as const
+  const common = {
+    generation,
+    mode,
+    mayBeCleared: false,
+    pendingBytesMax: plan.graph.limits.sinkPendingBytesMax,
+    restored: undefined,
+  } as const
   const output = origin?.output
   const before =
     output === undefined ? {} : { before: { epoch: output.epoch, jobs: output.jobIds } }

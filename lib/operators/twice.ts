@@ -32,7 +32,12 @@ export const twice = (
 ): AnyActor => {
   const run = (ctx: Context<unknown, unknown>, record: unknown, keyed: boolean): Run => {
     const emitted: unknown[] = []
-    const collecting = { ...ctx, state: ctx.state, emit: (each: unknown) => emitted.push(each) }
+    let running = true
+    const emit = (each: unknown): void => {
+      if (running) emitted.push(each)
+      else ctx.emit(each) // Which refuses it, or takes it for what it is.
+    }
+    const collecting = { ...ctx, state: ctx.state, emit }
     let result: unknown
     let failure: Run['failure']
     try {
@@ -40,6 +45,7 @@ export const twice = (
     } catch (thrown) {
       failure = { thrown }
     }
+    running = false
     return { emitted, state: keyed ? state?.peek() : undefined, result, failure }
   }
   return {

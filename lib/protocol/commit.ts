@@ -25,7 +25,8 @@
  *        and records of unknown fate are left, they are proven unpublished only by a stream that stored nothing since
  *        its base, or removed nothing since. Records whose fate is known go on, expecting an empty subject.
  *        A stream that ends below its base has lost messages of ours, and stops the job; so has one whose subject is
- *        empty though it begins before our last message: what retention removes, it removes from the front.
+ *        empty though it begins before our last message, or ends with a stranger's older one: what retention removes,
+ *        it removes from the front.
  *   S9.  Up to `#contested`, others may publish the same records: predecessors what was restored, late packets of a
  *        broken connection what was sent on it. Behind that, no message can be stored when one before it was refused:
  *        if one was, a stranger holds the refused one's place, and that is a failure which names the record.
@@ -48,7 +49,7 @@ export interface OutputIdentity {
   readonly subtask: number
   /**
    * Jobs that may have published what was restored of it, up to that epoch: the checkpoint was theirs.
-   * What they published later is a stranger's.
+   * What they published later is a stranger's; but chains without epochs have no later.
    */
   readonly before?: { readonly epoch: Epoch; readonly jobs: readonly string[] }
 }
@@ -582,17 +583,9 @@ export class TransactionalOutput {
   #foundEmpty(firstSequence: number, lastSequence: number): void {
     const base = this.#baseSequence
     // Retention and purges leave a stream its last sequence; a server that lost its tail does not.
-    const { mayBeCleared = false } = this.#options
-    const isCutOff = lastSequence < base || (!mayBeCleared && firstSequence <= (this.#own ?? 0))
+    const isCutOff = lastSequence < base || this.#isMissing(firstSequence - 1)
     if (isCutOff && this.#chain.published !== undefined) {
-      const known = `${show(this.#chain.published)} was published up to ${base}`
-      this.#fail(
-        'lost',
-        `the stream lost stored messages: the subject is empty, its stream holds ${firstSequence}..${lastSequence}, and ${known}`,
-        {
-          next: 'Bring the lost messages back, or start a new job on another subject.',
-        },
-      )
+      this.#failLost(`the subject is empty, its stream holds ${firstSequence}..${lastSequence}`)
       return
     }
     const isProven = lastSequence === base || (lastSequence > base && firstSequence <= base + 1)
@@ -605,9 +598,19 @@ export class TransactionalOutput {
     } else this.#goOn(0, lastSequence)
   }
 
+  /** Our last message is behind a sequence, where there is none on the subject. */
+  #isMissing(behind: number): boolean {
+    const { mayBeCleared = false } = this.#options
+    return !mayBeCleared && this.#own !== undefined && this.#own > behind
+  }
+
   #found(sequence: number, ours: Stamp | undefined): void {
     if (ours !== undefined && (this.#isOnChain(ours) || this.#isNewer(ours))) {
       this.#take(ours, sequence, sequence)
+      return
+    }
+    if (this.#isMissing(sequence)) {
+      this.#failLost(`the last one there, at ${sequence}, is somebody else's`)
       return
     }
     // Up to the base we know without looking (S8). Nor has a new job on a used subject anything to look for.
@@ -814,6 +817,15 @@ export class TransactionalOutput {
     if (upTo <= this.#committed) return
     this.#committed = upTo
     this.#effects.push({ type: 'committed', epoch: upTo })
+  }
+
+  #failLost(fact: string): void {
+    const { published } = this.#chain
+    const last = published === undefined ? 'ours' : show(published)
+    const known = `${last} was published up to ${this.#baseSequence}`
+    this.#fail('lost', `the stream lost stored messages: ${fact}, and ${known}`, {
+      next: 'Bring the lost messages back, or start a new job on another subject.',
+    })
   }
 
   /** Nothing proves which of the records left were published (S8). */

@@ -15,14 +15,16 @@
  *        greater one is, was pushed out by a stranger in a stream that was taken for ours alone: a failure by name.
  *   IO3. Only `stored`, and what was read, is believed (S3). A number that is on the subject is not published again.
  *   IO4. What the subject holds of records that are still to come is compared with them when they come: a record
- *        with other content ends the job by name, before anything is published behind it.
+ *        with other content ends the job by name, before anything is published behind it. So does a chain that has
+ *        ended without one of them.
  *   IO5. A snapshot holds, by reference, the records that were not known to be published; no replay brings them
  *        again. Restored, they are published before anything new is (`recovered`).
  *   IO6. A message of a newer generation means that this output is a zombie: it never publishes again.
  *   IO7. A stream that has lost what was published there stops the job; so does one that can no longer tell what was
  *        published since the base (S8).
  *   IO8. Nothing is published before the job has completed a checkpoint: without one it may begin elsewhere when it
- *        is restarted (a source that starts at what is new, a stream that has forgotten its beginning).
+ *        is restarted (a source that starts at what is new, a stream that has forgotten its beginning). On another
+ *        subject than its checkpoint's, only one of its own tells a restart what it has published there.
  *   IO9. Retries are bounded, with growing delays; without progress they end in `failed` (S11).
  *
  * Not covered: what is not covered of `TransactionalOutput`; and a record that differs in a way that its checksum
@@ -190,7 +192,8 @@ export class IdempotentOutput {
   #recovering = true
   /** Nothing that was restored says anything of this subject. */
   readonly #isFirst: boolean
-  /** All that was restored has a number below this. */
+  readonly #restoredEpoch: Epoch
+  /** All that was restored, and need not wait for a checkpoint (IO8), has a number below this. */
   readonly #restored: number
   #next: number
   #published: number
@@ -202,6 +205,8 @@ export class IdempotentOutput {
   /** How far the chain had come when an epoch was closed; the first one is the newest that is committed. */
   #marks: { readonly epoch: Epoch; readonly next: number }[] = []
   #prepared: Epoch
+  /** The barrier behind the last record has come. */
+  #isWhole = false
   #completed: Epoch
   #committed: Epoch = 0
 
@@ -229,10 +234,11 @@ export class IdempotentOutput {
     this.#window = new Window(this.#limits, options.exclusive)
     this.#alone = options.exclusive
     this.#isFirst = isFirst
+    this.#restoredEpoch = restoredEpoch
     this.#prepared = restoredEpoch
     this.#completed = restoredEpoch
     this.#marks.push({ epoch: restoredEpoch, next })
-    this.#restored = next
+    this.#restored = isFirst ? base.published : next
     this.#next = next
     this.#published = base.published
     this.#sent = base.published
@@ -254,7 +260,7 @@ export class IdempotentOutput {
 
   /**
    * An output that goes on from what it stored with the completed checkpoint `restoredEpoch`; on another
-   * subject (`isElsewhere`) with the records that nobody is known to have published.
+   * subject (`isElsewhere`) with the records that nobody is known to have published, and all that come.
    */
   static restore(
     options: IdempotentOptions,
@@ -282,9 +288,9 @@ export class IdempotentOutput {
     return this.#committed
   }
 
-  /** Whether it waits for the job's first checkpoint (IO8). */
+  /** Whether it waits for the job's first own checkpoint (IO8). */
   get isHeld(): boolean {
-    return this.#completed === 0
+    return this.#isFirst && this.#completed === this.#restoredEpoch
   }
 
   /** When `tick` has something to do, in milliseconds of the caller's clock; undefined while nothing waits. */
@@ -317,11 +323,13 @@ export class IdempotentOutput {
     this.#pump()
   }
 
-  /** The barrier of an epoch has come: its records end here. */
-  prepare(epoch: Epoch): void {
+  /** The barrier of an epoch has come: its records end here; if it is `final`, so does the chain. */
+  prepare(epoch: Epoch, final: boolean): void {
     invariant(epoch > this.#prepared, 'S1', `epoch ${epoch} prepared after ${this.#prepared}`)
     this.#prepared = epoch
     this.#marks.push({ epoch, next: this.#next })
+    this.#isWhole = final
+    if (this.#phase.type !== 'closed') this.#isWithin()
   }
 
   /** What belongs into the checkpoint of the epoch prepared last: taken in the same turn as `prepare`. */
@@ -419,7 +427,7 @@ export class IdempotentOutput {
 
   #foundEmpty(firstSequence: number, lastSequence: number): void {
     const base = this.#baseSequence
-    const isCutOff = lastSequence < base || firstSequence <= (this.#own ?? 0)
+    const isCutOff = lastSequence < base || (this.#own !== undefined && firstSequence <= this.#own)
     if (isCutOff && this.#published > 0) {
       this.#failLost(`the subject is empty, its stream holds ${firstSequence}..${lastSequence}`)
       return
@@ -437,6 +445,10 @@ export class IdempotentOutput {
     if (ours === undefined || !this.#isOnChain(ours)) {
       // Up to the base we know without looking; and on a used subject nothing is ours if its last message is not.
       const isFresh = this.#recovering && this.#isFirst
+      if (this.#own !== undefined && sequence < this.#own) {
+        this.#failLost(`the last one there, at ${sequence}, is somebody else's`)
+        return
+      }
       if (sequence <= this.#baseSequence || isFresh) {
         this.#goOn(sequence, Math.max(sequence, this.#baseSequence))
         return
@@ -484,7 +496,15 @@ export class IdempotentOutput {
     if (last.index + 1 > this.#published) this.#attempts = 0
     this.#published = last.index + 1
     this.#queue.dropBelow(this.#published)
-    return true
+    return this.#isWithin()
+  }
+
+  /** False, and closed: the chain has ended before a record that was published (IO4). */
+  #isWithin(): boolean {
+    if (!this.#isWhole || this.#published <= this.#next) return true
+    const ended = `it has ended with ${this.#next} records, of ${this.#published} that were published`
+    this.#failUnlike(`${ended} before the restart`)
+    return false
   }
 
   /** The truth is known: the next message must follow `expected` (0: none is there). */
@@ -583,6 +603,8 @@ export class IdempotentOutput {
         this.#window.narrow()
         const facts = `record ${number} was to follow sequence ${expected}`
         const { actual } = outcome
+        // Maybe a leftover has published this very record.
+        if (actual > expected) this.#unknown = true
         reason ??= streamError('conflict', `${facts}, the subject's last one was ${actual}`)
       } else reason ??= outcome.error
       if (isUnknown(outcome)) this.#unknown = true
@@ -645,7 +667,12 @@ export class IdempotentOutput {
 
   /** The replay is not what it was (IO4). */
   #failChanged(number: number): void {
-    const fact = `record ${number} has other content than what was published under that number before the restart`
+    this.#failUnlike(
+      `record ${number} has other content than what was published under that number before the restart`,
+    )
+  }
+
+  #failUnlike(fact: string): void {
     this.#fail('corrupt', `the job does not replay to the same records: ${fact}`, {
       next: "Make every actor before this sink depend on its records and its state only (no clock, no random numbers, no calls); or give the sink delivery: 'transactional'. If a source's stream was written anew, start afresh.",
     })

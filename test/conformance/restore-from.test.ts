@@ -54,7 +54,10 @@ const up = async (t: ExecutionContext, settings: Settings, ...args: readonly str
   startCli(t, ['up', counts, '--json', ...args], { servers: await sharedServers(), settings })
 
 /** A job that has put out 300 records, and was canceled; its checkpoints are kept. */
-const canceledJob = async (t: ExecutionContext, more: Readonly<Record<string, string>> = {}) => {
+const canceledJob = async (
+  t: ExecutionContext,
+  more: Readonly<Record<string, string | number>> = {},
+) => {
   const servers = await sharedServers()
   const settings = settingsOf(more)
   const nats = await openNats(t, servers.natsUrl)
@@ -129,25 +132,38 @@ for (const incremental of ['no', 'yes']) {
   })
 }
 
-test.serial('one that writes elsewhere begins at the checkpoint that is named', async t => {
-  const { settings, nats, redis, kept } = await canceledJob(t)
-  const oldest = kept.at(-1)
-  if (oldest === undefined) return t.fail()
-  await publish(nats, settings.IN, texts(more(300, 400)))
-  const elsewhere = { OUT: uniqueName('OUT'), SUBJECT: uniqueName('out') }
-  const next = { ...settings, ...elsewhere, JOB: uniqueName('next') }
-  const cli = await up(t, next, '--from', `${settings.JOB}/${oldest.epoch}`)
-  await putOut(t, cli, next.OUT, 100)
-  t.is(Math.min(...(await historyIds(t, next.JOB))), oldest.epoch + 1)
-  // State came along: what is put out counts on, and ends as if one job had read all of it.
-  const found = (await messagesOf(nats, next.OUT)).map(({ text }): Counted => JSON.parse(text))
-  const expected = countedOf(numbers(400))
-  const lines = new Set(texts(expected))
-  t.true(found.length >= 100)
-  t.true(found.every(line => lines.has(JSON.stringify(line))))
-  const last = new Set(texts(expected.slice(300)))
-  t.is(texts(found).filter(line => last.has(line)).length, 100)
-  await assertUntouched(t, redis, kept)
+for (const delivery of ['transactional', 'idempotent']) {
+  const title = `one that writes elsewhere begins at the checkpoint that is named (${delivery})`
+  test.serial(title, async t => {
+    // The records of several subtasks would come in no certain order.
+    const shape = delivery === 'idempotent' ? { PARALLELISM: 1 } : {}
+    const { settings, nats, redis, kept } = await canceledJob(t, { DELIVERY: delivery, ...shape })
+    const oldest = kept.at(-1)
+    if (oldest === undefined) return t.fail()
+    await publish(nats, settings.IN, texts(more(300, 400)))
+    const elsewhere = { OUT: uniqueName('OUT'), SUBJECT: uniqueName('out') }
+    const next = { ...settings, ...elsewhere, JOB: uniqueName('next') }
+    const cli = await up(t, next, '--from', `${settings.JOB}/${oldest.epoch}`)
+    await putOut(t, cli, next.OUT, 100)
+    t.is(Math.min(...(await historyIds(t, next.JOB))), oldest.epoch + 1)
+    // State came along: what is put out counts on, and ends as if one job had read all of it.
+    const found = (await messagesOf(nats, next.OUT)).map(({ text }): Counted => JSON.parse(text))
+    const expected = countedOf(numbers(400))
+    const lines = new Set(texts(expected))
+    t.true(found.length >= 100)
+    t.true(found.every(line => lines.has(JSON.stringify(line))))
+    const last = new Set(texts(expected.slice(300)))
+    t.is(texts(found).filter(line => last.has(line)).length, 100)
+    await assertUntouched(t, redis, kept)
+  })
+}
+
+test.serial('a sink that delivers in another way than the checkpoint holds is named', async t => {
+  const { settings } = await canceledJob(t, { PARALLELISM: 1 })
+  const next = { ...settings, JOB: uniqueName('next'), DELIVERY: 'idempotent' }
+  const { code, stdout } = await exitOf(await up(t, next, '--from', settings.JOB))
+  t.is(code, 1)
+  t.regex(stdout, /sink 'out' has delivery 'idempotent' now; .* one with delivery 'transactional'/)
 })
 
 test.serial('a job that has ended starts again under its name, above all its ids', async t => {

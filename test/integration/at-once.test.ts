@@ -56,6 +56,24 @@ test.serial(
 )
 
 test.serial(
+  'a sink that is faster than its stream waits, however little may be pending',
+  async t => {
+    const servers = await sharedServers()
+    const nats = await openNats(t, servers.natsUrl)
+    const records = numbers(20_000)
+    const limits = JSON.stringify({ sinkPendingBytesMax: 4_096 })
+    const settings = { ...settingsOf('narrow'), END: records.length, LIMITS: limits }
+    await streamOf(nats, settings.IN, [])
+    const up = startCli(t, ['up', jobFile('counts'), '--json'], { servers, settings })
+    await untilNoted(up, 'checkpoint-completed')
+    await publish(nats, settings.IN, texts(records))
+    t.is((await exitOf(up)).code, 0)
+    t.is(notesOf(up, 'generation-begun').length, 1)
+    await assertCounted(t, nats, settings.OUT, records)
+  },
+)
+
+test.serial(
   'IO4: a job that makes other records of a replay is stopped, with nothing put out behind them',
   async t => {
     const servers = await sharedServers()

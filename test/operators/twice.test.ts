@@ -50,6 +50,16 @@ test('an actor that does the same twice does it once, for all that can be seen',
   t.is(state.peek(), 2)
 })
 
+test('what is emitted too late goes where it would without the check', t => {
+  const late: (() => void)[] = []
+  const { run, emitted } = stage((ctx, record) => {
+    late.push(() => ctx.emit(record))
+  })
+  run('x')
+  for (const emit of late) emit()
+  t.deepEqual(emitted, ['x', 'x'])
+})
+
 test('an actor that throws the same twice has thrown', t => {
   const { run } = stage(() => {
     throw new Error('no')

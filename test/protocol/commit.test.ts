@@ -603,6 +603,20 @@ test('a last message before one that was stored, or of a record never prepared, 
   t.regex(errorOf(early), /record 0 of epoch 2.*no epoch after 1 has completed/)
 })
 
+test("S8: a stranger's message before the place of our last one means that ours is lost, unless people clear", t => {
+  for (const mayBeCleared of [false, true]) {
+    const base = { sequence: 15, published: { epoch: 1, index: 5 }, own: 15 }
+    const output = TransactionalOutput.restore(optionsOf({ mayBeCleared }), {
+      restoredEpoch: 1,
+      base,
+      transactions: [],
+    })
+    output.lastRead({ type: 'found', sequence: 8, ours: undefined }, 0)
+    const [, told] = output.takeEffects().map(show)
+    t.is(told, mayBeCleared ? 'recovered' : 'failed lost')
+  }
+})
+
 test('a new job on a used subject starts behind it without scanning it', t => {
   const output = TransactionalOutput.start(optionsOf())
   output.lastRead({ type: 'found', sequence: 1_000_000, ours: undefined }, 0)

@@ -234,7 +234,7 @@ test('IO4: what is ahead of a replay is read back again after a crash in its mid
   const messages = [back(2, 'c'), back(3, 'd'), back(4, 'e'), back(5, 'f')]
   output.readSince({ type: 'read', messages, firstSequence: 1 }, 0)
   add(output, 'd')
-  output.prepare(4)
+  output.prepare(4, false)
   const kept = output.snapshot()
   t.like(kept, { base: { sequence: 14, published: 6 }, next: 4, since: 10 })
   const again = restore(kept)
@@ -260,7 +260,7 @@ test('IO5: a snapshot holds by reference what was not published, and later publi
   const output = recovered()
   const record = encode('d')
   output.add(record)
-  output.prepare(4)
+  output.prepare(4, false)
   const kept = output.snapshot()
   output.outcome(1, { type: 'stored', sequence: 12 }, 0)
   t.is(kept.records[0], record)
@@ -293,6 +293,24 @@ test('IO7: a stream that ends below what was published there has lost it', t => 
   t.regex(errorOf(gone), /lost stored messages: the subject is empty, its stream holds 4..30/)
 })
 
+test("IO7: a stranger's message before the place of our last one means that ours is lost", t => {
+  const kept = { ...snapshot, base: { ...snapshot.base, own: 10 } }
+  const lost = restore(kept)
+  lost.lastRead({ type: 'found', sequence: 8, ours: undefined }, 0)
+  t.regex(errorOf(lost), /lost stored messages: the last one there, at 8, is somebody else's/)
+  const behind = restore({ ...kept, base: { ...kept.base, sequence: 12 }, since: 12 })
+  behind.lastRead({ type: 'found', sequence: 12, ours: undefined }, 0)
+  t.deepEqual(effectsOf(behind), ['c 2 >12'])
+})
+
+test('IO7: a refusal behind which the subject is empty may have been by a leftover', t => {
+  const output = recovered()
+  add(output, 'd')
+  output.outcome(1, { type: 'wrong-last-sequence', actual: 12 }, 0)
+  output.lastRead({ type: 'empty', firstSequence: 14, lastSequence: 13 }, 0)
+  t.regex(errorOf(output), /history needed to go on is gone/)
+})
+
 test('IO7: an empty subject proves that nothing was published only if its stream kept all since the base', t => {
   const gone = restore()
   gone.lastRead({ type: 'empty', firstSequence: 14, lastSequence: 13 }, 0)
@@ -318,7 +336,7 @@ test('IO8: nothing is published before the first checkpoint has completed, and a
   output.takeEffects()
   output.lastRead({ type: 'empty', firstSequence: 1, lastSequence: 0 }, 0)
   add(output, 'a', 'b')
-  output.prepare(1)
+  output.prepare(1, false)
   t.deepEqual(effectsOf(output), ['recovered'])
   t.true(output.isHeld)
   output.completed(1)
@@ -351,7 +369,7 @@ test('IO9: attempts without progress come later and later, and end in a failure 
 test('an epoch is committed when it has completed and all before its barrier is published', t => {
   const output = recovered()
   add(output, 'd')
-  output.prepare(4)
+  output.prepare(4, false)
   add(output, 'e')
   output.completed(4)
   output.takeEffects()
@@ -360,11 +378,41 @@ test('an epoch is committed when it has completed and all before its barrier is 
   t.deepEqual(effectsOf(output), ['committed 4'])
 })
 
-test('on another subject, only what nobody is known to have published goes there first', t => {
-  const output = restore(snapshot, true)
-  output.lastRead({ type: 'empty', firstSequence: 70, lastSequence: 80 }, 0)
-  add(output, 'd')
-  t.deepEqual(effectsOf(output), ['c 2 >0'])
+test('IO8: another subject gets, from the first own checkpoint on, what nobody is known to have published', t => {
+  for (const lastSequence of [0, 80]) {
+    const output = restore(snapshot, true)
+    const firstSequence = lastSequence === 0 ? 0 : 70
+    output.lastRead({ type: 'empty', firstSequence, lastSequence }, 0)
+    add(output, 'd')
+    t.deepEqual(effectsOf(output), ['recovered'])
+    output.prepare(4, false)
+    t.true(output.isHeld)
+    t.is(output.snapshot().records.length, 2)
+    output.completed(4)
+    t.deepEqual(effectsOf(output), ['c 2 >0'])
+  }
+})
+
+test('IO4: a chain that ends before a record that was published ends the job', t => {
+  const short = restore()
+  short.lastRead(found(12, 3), 0)
+  short.readSince({ type: 'read', messages: [back(2, 'c'), back(3, 'd')], firstSequence: 1 }, 0)
+  short.takeEffects()
+  short.prepare(4, false)
+  t.deepEqual(effectsOf(short), [])
+  short.prepare(5, true)
+  t.regex(errorOf(short), /ended with 3 records, of 4 that were published before the restart/)
+})
+
+test('IO4: so does one behind whose end a leftover publishes', t => {
+  const late = restore()
+  late.lastRead(found(10, 1), 0)
+  late.takeEffects()
+  late.prepare(4, true)
+  late.outcome(0, { type: 'wrong-last-sequence', actual: 12 }, 0)
+  late.lastRead(found(12, 3), 0)
+  late.readSince({ type: 'read', messages: [back(2, 'c'), back(3, 'd')], firstSequence: 1 }, 0)
+  t.regex(errorOf(late), /ended with 3 records, of 4/)
 })
 
 test('pending bytes and records count what is not known to be published', t => {

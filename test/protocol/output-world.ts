@@ -373,8 +373,10 @@ export class World {
     const epoch = this.#nextEpoch
     this.#nextEpoch += 1
     this.#filled = 0
-    writer.output.prepare(epoch)
     const { output } = writer
+    if (output instanceof IdempotentOutput)
+      output.prepare(epoch, writer.position === this.options.records)
+    else output.prepare(epoch)
     const snapshot: Snapshot =
       output instanceof IdempotentOutput
         ? { kind: 'idempotent', of: output.snapshot() }

@@ -31,8 +31,8 @@ export const outputMutants: readonly Mutant[] = [
     name: 'a shared stream that has lost an output and gone on is gone on with',
     rules: ['S8'],
     file,
-    find: `(!mayBeCleared && firstSequence <= (this.#own ?? 0))`,
-    replace: `(!mayBeCleared && firstSequence < 0)`,
+    find: `return !mayBeCleared && this.#own !== undefined && this.#own > behind`,
+    replace: `return !mayBeCleared && behind < 0`,
   },
   {
     name: 'records are published when their barrier has come',

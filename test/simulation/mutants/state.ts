@@ -37,7 +37,8 @@ export const stateMutants: readonly Mutant[] = [
     name: 'outputs file their records after the state was captured',
     rules: ['P4', 'S1'],
     file: subtask,
-    find: `    for (const output of this.outputs.values()) output.prepare(epoch)
+    find: `    for (const output of this.outputs.values()) output.prepare(epoch, final)
+    if (this.disposed) return // One has failed by it.
     this.loop?.begin(epoch)
     const captured: CapturedState<unknown>[] = []
     const base = this.takeBase(epoch)
@@ -45,7 +46,7 @@ export const stateMutants: readonly Mutant[] = [
     replace: `    const captured: CapturedState<unknown>[] = []
     const base = this.takeBase(epoch)
     const sections = this.capture(captured, epoch, base)
-    for (const output of this.outputs.values()) output.prepare(epoch)`,
+    for (const output of this.outputs.values()) output.prepare(epoch, final)`,
   },
   {
     name: 'a key group is restored one place too low',
