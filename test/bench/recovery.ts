@@ -51,7 +51,7 @@ const recoveriesOf = async (stage: Stage, kills: number): Promise<readonly numbe
 
 export const recovery: Bench = {
   name: 'recovery',
-  what: 'from SIGKILL of a process with 100 000 keys to the first record after its restore',
+  what: 'from SIGKILL of a process with 100 000 keys to the first record after its restore, restarts without delay',
   run: async stage => {
     const found = await recoveriesOf(stage, stage.quick ? 2 : 9)
     const about = { unit: 'ms, median', bar: { atMost: 1 }, baseline: '1.5 s' }

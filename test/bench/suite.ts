@@ -10,6 +10,7 @@ import { keyedExchange } from './keyed-exchange.js'
 import { latency } from './latency.js'
 import { memoryPerKey } from './memory-per-key.js'
 import { recovery } from './recovery.js'
+import { soak } from './soak.js'
 import { sourcePerMessage } from './source-per-message.js'
 
 export const suite: readonly Bench[] = [
@@ -23,4 +24,5 @@ export const suite: readonly Bench[] = [
   recovery,
   latency,
   memoryPerKey,
+  soak,
 ]

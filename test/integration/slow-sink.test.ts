@@ -3,9 +3,7 @@
  *
  * `SLUICE_SLOW_SINK_SECONDS` says for how long it is watched after the warm-up; 16 unless given.
  */
-import { execFile } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
-import { promisify } from 'node:util'
 import test from 'ava'
 import {
   type Cli,
@@ -17,6 +15,7 @@ import {
   untilNoted,
 } from '../support/cli.js'
 import { jobFile, openNats, uniqueName } from '../support/jobs.js'
+import { residentOf } from '../support/resident.js'
 import { done, withServers } from '../support/servers.js'
 
 const watchedMs = Number(process.env.SLUICE_SLOW_SINK_SECONDS ?? 16) * 1_000
@@ -28,19 +27,6 @@ const sampleEveryMs = 250
 const growthMax = 1.2
 /** About two seconds of work: what the channel and the batches at both its ends may hold. */
 const recordsAheadMax = 2_000
-
-const run = promisify(execFile)
-
-/** Resident memory of processes in mebibytes, by their ids. */
-const residentOf = async (pids: readonly number[]): Promise<ReadonlyMap<number, number>> => {
-  const { stdout } = await run('ps', ['-o', 'pid=,rss=', '-p', pids.join(',')])
-  const sizes = new Map<number, number>()
-  for (const line of stdout.trim().split('\n')) {
-    const [pid = 0, kib = 0] = line.trim().split(/\s+/).map(Number)
-    sizes.set(pid, kib / 1024)
-  }
-  return sizes
-}
 
 /** Records that all subtasks have taken: each one once by the source and once by the actor. */
 const recordsOf = (cli: Cli): number => {
