@@ -8,7 +8,7 @@
  *        restore reads is bounded by twice the state.
  *   IN3. The news of a completion may be lost, or late, and an attempt may have begun before it: the chain
  *        then builds on an older part, which the newest completed checkpoint needs as well, or which stays
- *        until the attempt has timed out (RT4). Its loss after that is noticed by the commit.
+ *        for a while (RT4). Its loss after that is noticed by the commit.
  */
 import type { Epoch } from './ids.js'
 import type { PartRef, StoredPart } from './manifest.js'

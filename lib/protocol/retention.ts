@@ -12,8 +12,8 @@
  *   RT2. A job that is only stopped, or whose coordinator is gone, has not ended: nothing of it is deleted.
  *   RT3. A failed job goes on from its newest checkpoint when it is started again, as long as that is
  *        there; a finished or canceled one does not go on.
- *   RT4. Where checkpoints are incremental, a superseded one stays at least as long as an attempt may take
- *        that began before it was superseded: that attempt may build on it.
+ *   RT4. Where checkpoints are incremental and overlap, a superseded one stays at least as long as an attempt
+ *        may take that began before it was superseded: that attempt may build on it. One at a time, none did.
  */
 
 /** How a job ends for good; one that is suspended does not. */
@@ -31,14 +31,22 @@ export interface Leaving {
   readonly resumes: boolean
 }
 
+/** What decides how long an incremental attempt may need a checkpoint that has been superseded. */
+export interface Overlap {
+  readonly incremental?: boolean
+  readonly maxConcurrent?: number
+  readonly timeoutMs?: number
+}
+
 /**
  * How long a checkpoint that has been superseded stays, in ms. An incremental attempt that is in flight
  * may build on it, and has until its timeout (RT4).
  */
 export const supersededTtlOf = (
   supersededTtlMs: number,
-  { incremental = false, timeoutMs = 0 }: { incremental?: boolean; timeoutMs?: number } = {},
-): number => (incremental ? Math.max(supersededTtlMs, timeoutMs) : supersededTtlMs)
+  { incremental = false, maxConcurrent = 1, timeoutMs = 0 }: Overlap = {},
+): number =>
+  incremental && maxConcurrent > 1 ? Math.max(supersededTtlMs, timeoutMs) : supersededTtlMs
 
 /** The matrix above. */
 export const leftBy = (

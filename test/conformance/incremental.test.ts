@@ -3,11 +3,21 @@ import test from 'ava'
 import * as E from 'fp-ts/lib/Either.js'
 import { partKey } from '../../lib/adapters/redis/keys.js'
 import { Manifest, neededParts } from '../../lib/protocol/manifest.js'
-import { eventually, exitOf, pidOf, startCli, untilNoted } from '../support/cli.js'
+import {
+  type Cli,
+  eventually,
+  exitOf,
+  notesOf,
+  pidOf,
+  runCli,
+  startCli,
+  untilNoted,
+} from '../support/cli.js'
 import {
   assertCounted,
   jobFile,
   jobKeys,
+  messagesOf,
   numbers,
   openNats,
   openRedis,
@@ -97,4 +107,109 @@ test('changes alone are written, what they build on stays, and a restore puts th
     ...Array.from({ length: 200 }, (_, n) => ({ key: `k${(n % 5) % 7}`, n: many.length + n })),
   ]
   await assertCounted(t, nats, output, records)
+})
+
+/** Records that all subtasks have taken. */
+const recordsOf = (cli: Cli): number => {
+  const last = cli.events().findLast(({ type }) => type === 'progress')
+  return last === undefined ? 0 : JSON.parse(JSON.stringify(last)).progress.records
+}
+
+const manyKeys = 100_000
+const onePercent = manyKeys / 100
+const rounds = 50
+
+test('one percent of 100 000 keys costs that much, fifty times over, and a kill then loses none of it', async t => {
+  const servers = await withServers(t)
+  const nats = await openNats(t, servers.natsUrl)
+  const redis = openRedis(t, servers.redisUrl)
+  const [name, input, output] = [uniqueName('ranges'), uniqueName('IN'), uniqueName('OUT')]
+  await streamOf(nats, input, [])
+  const settings = {
+    JOB: name,
+    IN: input,
+    OUT: output,
+    SUBJECT: output,
+    INTERVAL_MS: 3_600_000,
+    INCREMENTAL: 'yes',
+    LIMITS: JSON.stringify({ supersededTtlMs: 1_000 }),
+  }
+  const up = startCli(t, ['up', jobFile('ranges'), '--json'], { servers, settings })
+  await untilNoted(up, 'checkpoint-completed')
+
+  const expected = new Array<number>(manyKeys).fill(0)
+  let handled = 0
+  /** Has keys touched, and resolves when they were. */
+  const touch = async (from: number, to: number): Promise<void> => {
+    await publish(nats, input, [JSON.stringify({ from, to, tell: false })])
+    for (let n = from; n < to; n += 1) expected[n] = (expected[n] ?? 0) + 1
+    // The message at the source, and each key at the actor that counts.
+    handled += 1 + to - from
+    await eventually('all of it is counted', () => recordsOf(up) >= handled)
+  }
+  /** What the parts of a new checkpoint that hold counts take in Redis. */
+  const writtenBytes = async (): Promise<number> => {
+    const taken = await runCli(t, ['checkpoint', name, '--json'], { servers })
+    t.is(taken.code, 0, taken.stderr)
+    const { epoch } = JSON.parse(taken.stdout)
+    const json = await redis.get(`sluice:{${name}}:ckpt:${epoch}`)
+    const manifest = Manifest.decode(JSON.parse(json ?? 'null'))
+    if (E.isLeft(manifest)) return t.fail('no manifest')
+    return manifest.right.parts.reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+  const bytesInRedis = async (): Promise<number> => {
+    let bytes = 0
+    for (const key of (await jobKeys(redis, name)).keys())
+      bytes += Number(await redis.memory('USAGE', key, 'SAMPLES', 0))
+    return bytes
+  }
+
+  await touch(0, manyKeys)
+  const fullBytes = await writtenBytes()
+  const written: number[] = []
+  for (let round = 0; round < rounds; round += 1) {
+    const from = (round * 7 * onePercent) % manyKeys
+    await touch(from, from + onePercent)
+    written.push(await writtenBytes())
+  }
+  const whole = written.filter(bytes => bytes > fullBytes / 2)
+  const changes = written.filter(bytes => bytes <= fullBytes / 2)
+  const share = Math.max(...changes) / fullBytes
+  t.log(`${changes.length} of changes: at most ${(100 * share).toFixed(2)} % of a full one`)
+  t.true(share <= 0.03)
+  // A chain has ten parts at most, so that a restore reads no more than these.
+  t.log(`${whole.length} whole ones`)
+  t.true(whole.length <= Math.ceil(rounds / 10))
+
+  // At rest: what was superseded has had its second.
+  let held = Number.POSITIVE_INFINITY
+  await eventually('what was superseded is gone', async () => {
+    held = await bytesInRedis()
+    return held <= 3 * fullBytes
+  })
+  t.log(`Redis holds ${(held / fullBytes).toFixed(2)} times a full one`)
+  t.true(held <= 3 * fullBytes)
+
+  process.kill(await pidOf(up, 'touches/0'), 'SIGKILL')
+  await untilNoted(up, 'running', 2)
+  const completed = notesOf(up, 'checkpoint-completed').length
+  await publish(nats, input, [JSON.stringify({ from: 0, to: manyKeys, tell: true })])
+  const told = await eventually('every count is told', async () => {
+    if (notesOf(up, 'checkpoint-completed').length === completed)
+      await runCli(t, ['checkpoint', name], { servers })
+    const messages = await messagesOf(nats, output)
+    if (messages.length < manyKeys) await runCli(t, ['checkpoint', name], { servers })
+    return messages.length >= manyKeys && messages
+  })
+  const counts = new Map(
+    told.map(({ text }): [string, number] => {
+      const { key, count }: { readonly key: string; readonly count: number } = JSON.parse(text)
+      return [key, count]
+    }),
+  )
+  t.is(told.length, manyKeys)
+  t.deepEqual(
+    expected.filter((count, n) => counts.get(`k${n}`) !== count + 1),
+    [],
+  )
 })
