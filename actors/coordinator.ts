@@ -128,6 +128,8 @@ export class CoordinatorActor {
   /** The mailboxes that were asked for, and the asking. */
   private made: string[] = []
   private making: Promise<void> = Promise.resolve()
+  /** The job ends: no mailbox more is made. */
+  private ending = false
 
   constructor(private readonly options: CoordinatorOptions) {
     this.state = initialCoordinator(options.settings)
@@ -303,7 +305,7 @@ export class CoordinatorActor {
         0,
       )
       if (writers === 0) continue
-      if (this.ended) return
+      if (this.ended || this.ending) return
       const name = mailboxStream(plan.job, generation, subtask.id)
       this.made.push(name)
       const created = await ports.log.create({
@@ -489,6 +491,9 @@ export class CoordinatorActor {
     const { claim, plan, ports } = this.options
     const { status, reason } = effect
     const left = leftBy(status, plan.graph.checkpoint?.retention ?? 'none')
+    this.ending = true
+    // A job that is canceled while a generation begins: what is made after a look at what is there stays.
+    await this.making
     const tidied = await this.tidy(left.resumes && left.ttlMs === undefined)
     if (E.isLeft(tidied)) {
       this.note({ type: 'store-trouble', doing: "removing the job's streams", error: tidied.left })
