@@ -114,7 +114,9 @@ const otherDelivery = (id: string, is: string, was: string): StreamError =>
   streamError(
     'conflict',
     `sink '${id}' has delivery '${is}' now; the checkpoint holds output of one with delivery '${was}'`,
-    { next: `Give the sink delivery: '${was}' again; or add a sink with another id.` },
+    {
+      next: `Give the sink delivery: '${was}' again; or, to give up the state and start from nothing, run the job with --fresh.`,
+    },
   )
 
 const transactionalOf = (
